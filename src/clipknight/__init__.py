@@ -1,0 +1,12 @@
+"""clipknight: what an image says, as a text embedding, and saying it. Import it before any torch library."""
+
+import os
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn and deadlock when loaders fork
+
+from clipknight.torchvision_guard import guard_torchvision  # noqa: E402
+
+guard_torchvision()
+
+__version__ = "0.1.0"

@@ -1,0 +1,69 @@
+"""Training images: albumentations, each transform switched by a setting, repeatable by (seed, epoch, image)."""
+
+import clipknight  # noqa: F401  (keeps albumentations from asking the network for its version)
+
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from clipknight.encoders import ClipEncoder
+from clipknight.images import read_image
+
+cv2.setNumThreads(0)  # loader processes are the parallelism
+
+
+def training_transform(encoder: ClipEncoder, rotation: float, flip: bool, crop: float) -> A.Compose:
+    """Rotation by up to `rotation` degrees, horizontal `flip`, random crop of at least the share `crop` of the area.
+
+    `crop=1` resizes only. Size, mean and deviation are the encoder's.
+    """
+    size, cfg = encoder.image_size, encoder.preprocess_cfg
+    if crop < 1:
+        resize = A.RandomResizedCrop((size, size), scale=(crop, 1.0), ratio=(0.85, 1.18), interpolation=cv2.INTER_CUBIC)
+    else:
+        resize = A.Compose([A.SmallestMaxSize(size, interpolation=cv2.INTER_CUBIC), A.CenterCrop(size, size)])
+    rotate = [A.Rotate(rotation, border_mode=cv2.BORDER_REFLECT_101)] if rotation else []
+    mirror = [A.HorizontalFlip()] if flip else []
+    return A.Compose([*rotate, resize, *mirror, A.Normalize(cfg.mean, cfg.std)])
+
+
+class TrainingImages(TorchDataset):
+    """(pixels (3, H, W), row) of image `row`, augmented anew each epoch, the same for the same seed, epoch and row."""
+
+    def __init__(self, paths: list[str], transform: A.Compose, seed: int):
+        self.paths, self.transform, self.seed = paths, transform, seed
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        epoch, row = position
+        self.transform.set_random_seed(int(np.random.SeedSequence((self.seed, epoch, row)).generate_state(1)[0]))
+        image = np.asarray(read_image(self.paths[row]))
+        return torch.from_numpy(self.transform(image=image)["image"].transpose(2, 0, 1).copy()), row
+
+
+class EpochBatches:
+    """Batches of (epoch, row) in a shuffled order of their own for each epoch; whole batches only. For `batch_sampler`.
+
+    The epoch travels with the row because loader processes keep no state that the trainer could set.
+    """
+
+    def __init__(self, rows: int, batch_size: int, seed: int):
+        if rows < batch_size:
+            raise ValueError(f"a batch of {batch_size} does not fit {rows} training images: lower --batch_size")
+        self.rows, self.batch_size, self.seed, self.epoch, self.start = rows, batch_size, seed, 0, 0
+
+    def __len__(self) -> int:
+        return self.rows // self.batch_size - self.start
+
+    def set_position(self, epoch: int, batch: int) -> None:
+        """Go on at `batch` of `epoch`."""
+        self.epoch, self.start = epoch, batch
+
+    def __iter__(self):
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+        for i in range(self.start, self.rows // self.batch_size):
+            yield [(self.epoch, int(row)) for row in order[i * self.batch_size : (i + 1) * self.batch_size]]

@@ -1,0 +1,177 @@
+"""Encode once, keep on disk: image embeddings, caption keys and targets, resumable and bound to their encoder.
+
+A cache folder is named by a digest of the encoder's fingerprint and of what was encoded, so a changed photo, caption or
+weight leads to another folder, never to a stale row.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+from clipknight.datasets import Dataset
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import ClipEncoder
+from clipknight.images import UnreadableImage, find_unreadable, read_image
+from clipknight.project_paths import OUTPUTS
+
+CACHE = str(OUTPUTS / "embeddings")
+CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
+
+
+class UnreadableImages(ValueError):
+    """Some images cannot be read; the message lists them, `reasons` maps path to reason."""
+
+    def __init__(self, reasons: dict[str, str]):
+        self.reasons = reasons
+        listed = "\n  ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:20])
+        more = f"\n  and {len(reasons) - 20} more" if len(reasons) > 20 else ""
+        super().__init__(
+            f"{len(reasons)} unreadable images:\n  {listed}{more}\nMend or remove them, or pass --skip_unreadable to go on."
+        )
+
+
+def image_embeddings(
+    encoder: ClipEncoder,
+    dataset: Dataset,
+    cache: str | Path = CACHE,
+    batch_size: int = 64,
+    workers: int = 2,
+    skip_unreadable: bool = False,
+) -> Embeddings:
+    """Unit image embeddings (N, D) of all images of `dataset`, by image id. UnreadableImages unless they are skipped."""
+    paths = dataset.images["path"].tolist()
+    stats = [Path(path).stat() for path in paths]
+    rows = [f"{i}\t{s.st_size}\t{s.st_mtime_ns}" for i, s in zip(dataset.ids, stats, strict=True)]
+    fingerprint = encoder.fingerprint("visual")
+    folder = _cache_folder(cache, dataset, "images", encoder.name, fingerprint, rows)
+
+    def batches(start: int) -> Iterator[np.ndarray]:
+        return _encoded_batches(encoder, paths[start:], batch_size, workers)
+
+    meta = {"encoder": encoder.name, "fingerprint": fingerprint, "of": "images", "dataset": dataset.name}
+    return _cached(folder, dataset.ids, batches, batch_size, meta, paths, skip_unreadable)
+
+
+def caption_embeddings(
+    encoder: ClipEncoder, dataset: Dataset, cache: str | Path = CACHE, batch_size: int = 256
+) -> Embeddings:
+    """Unit CLIP caption embeddings (M, D), the keys of the joint space, by caption id."""
+    fingerprint = encoder.fingerprint("text")
+    return _captions("keys", encoder.name, fingerprint, encoder.encode_captions, dataset, cache, batch_size)
+
+
+def target_embeddings(target_encoder, dataset: Dataset, cache: str | Path = CACHE, batch_size: int = 128) -> Embeddings:
+    """Unit targets (M, 384 for MiniLM) by caption id, always float32: they are what predictions are scored against."""
+
+    def encode(captions: list[str]) -> np.ndarray:
+        return target_encoder.encode(captions, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+
+    name = str(target_encoder.model_card_data.base_model or target_encoder._first_module().__class__.__name__)
+    return _captions("targets", Path(name).name, target_fingerprint(target_encoder), encode, dataset, cache, CAPTION_CHUNK)
+
+
+def target_fingerprint(target_encoder) -> str:
+    """Digest of the target encoder's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(target_encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 64, workers: int = 2) -> np.ndarray:
+    """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages."""
+    vectors = np.concatenate(list(_encoded_batches(encoder, paths, batch_size, workers)))
+    if np.isnan(vectors[:, 0]).any():
+        raise UnreadableImages(find_unreadable([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))]))
+    return vectors
+
+
+def _encoded_batches(encoder: ClipEncoder, paths: Sequence[str], batch_size: int, workers: int) -> Iterator[np.ndarray]:
+    """Rows in the order of `paths`, a batch at a time; NaN for an unreadable image."""
+    workers = workers if len(paths) > batch_size else 0
+    for pixels, readable in DataLoader(_Pixels(paths, encoder.preprocess), batch_size, num_workers=workers):
+        vectors = encoder.encode_pixels(pixels)
+        vectors[~readable.numpy()] = np.nan
+        yield vectors
+
+
+class _Pixels(TorchDataset):
+    def __init__(self, paths: Sequence[str], preprocess: Callable):
+        self.paths, self.preprocess = paths, preprocess
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, bool]:
+        try:
+            return self.preprocess(read_image(self.paths[i])), True
+        except UnreadableImage:
+            from PIL import Image
+
+            return torch.zeros_like(self.preprocess(Image.new("RGB", (64, 64)))), False
+
+
+def _captions(of: str, name: str, fingerprint: str, encode: Callable, dataset: Dataset, cache, chunk: int) -> Embeddings:
+    captions, ids = dataset.captions["caption"].tolist(), dataset.captions["caption_id"].to_numpy()
+    rows = [f"{i}\t{caption}" for i, caption in zip(ids, captions, strict=True)]
+    folder = _cache_folder(cache, dataset, of, name, fingerprint, rows)
+
+    def batches(start: int) -> Iterator[np.ndarray]:
+        for i in range(start, len(captions), chunk):
+            yield encode(captions[i : i + chunk])
+
+    meta = {"encoder": name, "fingerprint": fingerprint, "of": of, "dataset": dataset.name}
+    return _cached(folder, ids, batches, chunk, meta)
+
+
+def _cache_folder(cache, dataset: Dataset, of: str, name: str, fingerprint: str, rows: list[str]) -> Path:
+    digest = hashlib.sha256("\n".join([fingerprint, *rows]).encode()).hexdigest()[:12]
+    return Path(cache) / dataset.name / f"{of}-{Path(name).name.replace(':', '-')}-{digest}"
+
+
+def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None, skip_unreadable=False) -> Embeddings:
+    if not (folder / "meta.json").is_file():
+        partial = folder.with_name(folder.name + ".partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
+        unreadable = np.isnan(vectors[:, 0]) if len(ids) else np.zeros(0, bool)
+        if unreadable.any() and not skip_unreadable:
+            raise UnreadableImages(find_unreadable([paths[i] for i in np.flatnonzero(unreadable)]))
+        if unreadable.any():
+            meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}
+            ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]
+        Embeddings(ids, vectors, meta).save(folder)
+        shutil.rmtree(partial)
+    embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
+    if embeddings.meta.get("skipped"):
+        print(f"left out: {len(embeddings.meta['skipped'])} unreadable images of {meta['dataset']}")
+    return embeddings
+
+
+def _appended(partial: Path, rows: int, batches, batch_size: int, label: str) -> np.ndarray:
+    """Append each batch to one raw file, going on after the last whole batch of an earlier, killed attempt."""
+    file = next(partial.glob("rows-*.f32"), None)
+    done = 0
+    if file is not None:
+        row_bytes = 4 * int(file.stem.partition("-")[2])
+        done = file.stat().st_size // row_bytes
+        done = done if done == rows else done // batch_size * batch_size  # the same batches as in one go
+        with open(file, "r+b") as handle:
+            handle.truncate(done * row_bytes)
+    with tqdm(total=rows, initial=done, desc=label, unit="row", disable=done == rows, smoothing=0.1) as bar:
+        for vectors in batches(done) if done < rows else ():
+            file = file or partial / f"rows-{vectors.shape[1]}.f32"
+            with open(file, "ab") as handle:
+                np.ascontiguousarray(vectors, dtype=np.float32).tofile(handle)
+            bar.update(len(vectors))
+    if file is None:
+        raise ValueError(f"{label}: nothing to encode")
+    return np.memmap(file, dtype=np.float32, mode="r", shape=(rows, int(file.stem.partition("-")[2])))

@@ -1,0 +1,28 @@
+"""Model B: the distance-weighted KNN regressor on an encoder's embeddings (Che et al. 2023, section 3.4)."""
+
+from clipknight.datasets import Dataset
+from clipknight.embedding_cache import image_embeddings
+from clipknight.embeddings import Embeddings, unit
+from clipknight.encoders import load_clip
+from clipknight.knn import DistanceWeightedKNN
+
+
+class ModelBPredictor:
+    """Predictions of a fitted run for any images. ValueError if its encoder has changed since it was fitted."""
+
+    def __init__(self, run, device: str = "auto"):
+        settings = run.settings
+        self.encoder = load_clip(settings["encoder"], device, settings["precision"], settings["features"])
+        fitted = run.info["encoder_fingerprint"]
+        if self.encoder.fingerprint("visual") != fitted:
+            raise ValueError(
+                f"run {run.name!r} was fitted on another version of encoder {settings['encoder']!r} "
+                f"({fitted}): fit it again with src/train_b.py --overwrite"
+            )
+        self.knn = DistanceWeightedKNN.from_folder(run.folder / "best")
+        self.name = run.name
+
+    def predict(self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False) -> Embeddings:
+        """Unit predictions (N, target_dim) by image id."""
+        images = image_embeddings(self.encoder, dataset, batch_size=batch_size, workers=workers, skip_unreadable=skip_unreadable)
+        return Embeddings(images.ids, unit(self.knn.predict(images.vectors)).astype("float32"), {"run": self.name})

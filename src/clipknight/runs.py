@@ -1,0 +1,145 @@
+"""A run: one training and its folder, `outputs/<run>/`.
+
+settings.yaml   what it was made with              run.json     script, predictor, machine, summary once finished
+metrics.jsonl   one line an event                  last/        to resume            best/   to infer
+predictions/<split>/                               rows of id + vector, what the blend and the submission read
+"""
+
+import importlib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight import __version__
+from clipknight.atomic import atomic_file
+from clipknight.embeddings import Embeddings
+from clipknight.project_paths import OUTPUTS, existing
+from clipknight.settings import load_settings, save_settings
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder; see the module's head for what is in it."""
+
+    folder: Path
+
+    @classmethod
+    def start(cls, name: str, settings, predictor: str = "", resume: bool = False, overwrite: bool = False) -> "Run":
+        """Make `outputs/<name>/`. FileExistsError for an existing run unless it is resumed or overwritten.
+
+        `predictor` names the function that loads the run as a predictor, `clipknight.<module>:<function>`.
+        """
+        run = cls(Path(name) if Path(name).is_absolute() else OUTPUTS / name)
+        if run.folder.exists() and not resume:
+            if not overwrite:
+                raise FileExistsError(f"{run.folder} exists: pass --resume to go on with it or --overwrite to replace it")
+            if not (run.folder / "run.json").is_file() and any(run.folder.iterdir()):
+                raise FileExistsError(f"{run.folder} is not a run's folder: choose another --run")
+            shutil.rmtree(run.folder)
+        if (run.folder / "settings.yaml").is_file():
+            run._check_same(settings)
+        save_settings(settings, run.folder / "settings.yaml")
+        if not (run.folder / "run.json").is_file():
+            run._write_info({"script": Path(sys.argv[0]).stem, "predictor": predictor, "machine": machine(), "finished": False})
+        return run
+
+    @classmethod
+    def open(cls, name: str | Path) -> "Run":
+        """The run called `name`. FileNotFoundError lists the runs there are."""
+        folder = existing(OUTPUTS / name if (OUTPUTS / name).exists() else name)
+        if not (folder / "run.json").is_file():
+            there = sorted(str(path.parent.relative_to(OUTPUTS)) for path in OUTPUTS.glob("**/run.json"))
+            raise FileNotFoundError(f"no run {str(name)!r} in {OUTPUTS}; there are: {', '.join(there) or 'none yet'}")
+        return cls(folder)
+
+    @property
+    def name(self) -> str:
+        return str(self.folder.relative_to(OUTPUTS)) if self.folder.is_relative_to(OUTPUTS) else str(self.folder)
+
+    @property
+    def settings(self) -> dict:
+        return load_settings(self.folder / "settings.yaml")
+
+    @property
+    def info(self) -> dict:
+        return json.loads((self.folder / "run.json").read_text())
+
+    @property
+    def finished(self) -> bool:
+        return self.info["finished"]
+
+    def finish(self, **summary) -> None:
+        """Mark the run complete and keep its scores."""
+        self._write_info({**self.info, "finished": True, "summary": summary})
+
+    def log(self, **event) -> None:
+        """Append one line to `metrics.jsonl`."""
+        with open(self.folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"time": round(time.time(), 1), **event}) + "\n")
+
+    def events(self) -> list[dict]:
+        """All logged lines, in order; a line cut short by a kill is left out."""
+        file = self.folder / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def forget_events_after(self, **position) -> None:
+        """Drop logged lines beyond the resumed position, so that a resumed log equals an unbroken one."""
+        (key, limit) = next(iter(position.items()))
+        kept = [event for event in self.events() if event.get(key, 0) <= limit]
+        with atomic_file(self.folder / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(event) + "\n" for event in kept))
+
+    def save_predictions(self, split: str, predictions: Embeddings) -> None:
+        predictions.save(self.folder / "predictions" / split)
+
+    def predictions(self, split: str) -> Embeddings:
+        """Saved predictions of a split. FileNotFoundError says which command makes them."""
+        folder = self.folder / "predictions" / split
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"run {self.name!r} has no predictions for {split!r}: python src/predict.py --run {self.name} --split {split}"
+            )
+        return Embeddings.load(folder)
+
+    def load_predictor(self, device: str = "auto"):
+        """The run as a predictor: `predict(dataset, **options) -> Embeddings` of any images."""
+        module, _, function = self.info["predictor"].partition(":")
+        if not module.startswith("clipknight."):
+            raise ValueError(f"run {self.name!r} predicts nothing (predictor {self.info['predictor']!r})")
+        return getattr(importlib.import_module(module), function)(self, device)
+
+    def _check_same(self, settings) -> None:
+        """A resumed run must go on with what it was started with."""
+        ignored = {"resume", "overwrite", "workers", "device"}
+        before = self.settings
+        changed = [
+            f"{key} {before.get(key)!r} -> {value!r}"
+            for key, value in vars(settings).items()
+            if key not in ignored and before.get(key) != (str(value) if isinstance(value, Path) else value)
+        ]
+        if changed:
+            raise ValueError(f"{self.folder} was started with other settings: {'; '.join(changed)}")
+
+    def _write_info(self, info: dict) -> None:
+        with atomic_file(self.folder / "run.json") as temporary:
+            temporary.write_text(json.dumps(info, indent=1))
+
+
+def machine() -> dict:
+    """What a number was measured on."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "clipknight": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+    }

@@ -1,0 +1,87 @@
+"""Settings of a script: one frozen dataclass, filled from defaults < --config YAML < flags (jsonargparse)."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar, get_origin, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from clipknight.atomic import atomic_file
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows what the dataclass documents
+S = TypeVar("S")
+
+
+def parse(settings: type[S], argv: Sequence[str] | None = None, description: str = "", positional: str = "") -> S:
+    """Fill `settings` from `argv` (the process's own by default).
+
+    Booleans are switches (`--resume`, `--no_resume`), lists take words (`--members a b`), `positional` names the list
+    that free words go to. Unknown flags and unknown keys of the file end the program with their name.
+    """
+    script = Path(sys.argv[0]).name if argv is None else ""
+    parser = ArgumentParser(prog=script or None, description=description)
+    parser.add_argument("--config", action="config", help="YAML file with any of the settings below; flags win")
+    parser.add_class_arguments(settings)
+    words = _in_parser_form(settings, list(sys.argv[1:] if argv is None else argv), positional)
+    values = parser.parse_args(words).as_dict()
+    return settings(**{field.name: values[field.name] for field in dataclasses.fields(settings)})
+
+
+def save_settings(settings, path: str | Path) -> None:
+    """Write the resolved settings as YAML that `--config` reads back."""
+    plain = {name: str(v) if isinstance(v, Path) else v for name, v in dataclasses.asdict(settings).items()}
+    with atomic_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def load_settings(path: str | Path) -> dict:
+    """The mapping in a YAML file of settings."""
+    return yaml.safe_load(Path(path).read_text())
+
+
+def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[str]:
+    """Rewrite switches, word lists and dashed names into the one `--name=value` form the parser takes."""
+    types = get_type_hints(settings)
+    words, free, i = [], [], 0
+    while i < len(argv):
+        word, i = argv[i], i + 1
+        if not word.startswith("--"):
+            free.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if equals:
+            words.append(f"--{name}={value}")
+        elif types.get(name) is bool:
+            words.append(f"--{name}=true")
+        elif name.startswith("no_") and types.get(name[3:]) is bool:
+            words.append(f"--{name[3:]}=false")
+        elif get_origin(types.get(name)) is list:
+            start = i
+            while i < len(argv) and not argv[i].startswith("--"):
+                i += 1
+            words.append(f"--{name}={_flow_list(argv[start:i])}")
+        else:
+            words.append(f"--{name}")
+            if i < len(argv) and (name in types or name == "config"):
+                words.append(argv[i])
+                i += 1
+    if free and positional:
+        words.append(f"--{positional}={_flow_list(free)}")
+        free = []
+    return words + free
+
+
+def _flow_list(words: list[str]) -> str:
+    return yaml.safe_dump([yaml.safe_load(w) if _is_number(w) else w for w in words], default_flow_style=True).strip()
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

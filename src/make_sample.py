@@ -1,0 +1,151 @@
+"""Draw the built-in sample: a synthetic dataset of pictures and clips with five captions each, in Flickr8k's layout.
+
+It shows that everything runs, not how good it is: the same hand drew its training and its test pictures.
+"""
+
+import csv
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from joblib import Parallel, delayed
+from PIL import Image
+from tqdm import tqdm
+
+from clipknight.atomic import atomic_folder
+from clipknight.project_paths import ROOT
+from clipknight.sample_drawing import FPS, draw, draw_frames
+from clipknight.sample_scenes import Clip, Scene, draw_clips, draw_scenes
+from clipknight.settings import parse
+
+VERSION = 1  # of the drawings: raise it when the same settings would draw something else
+SPLIT_LISTS = {"train": "sample.trainImages.txt", "valid": "sample.devImages.txt", "test": "sample.testImages.txt"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    out: Path = Path("input/sample")
+    """Folder to make, from the project's root. It appears whole or not at all."""
+    images: int = 1500
+    """Pictures: a tenth each for validation and test, the rest for training."""
+    clips: int = 36
+    """Short videos; every sixth is an animated GIF."""
+    seed: int = 0
+    """The same seed draws the same bytes."""
+    overwrite: bool = False
+    """Replace a sample that was made with other settings."""
+
+
+def main(argv=None):
+    settings = parse(Settings, argv, __doc__)
+    if settings.images < 10 or not 0 <= settings.clips <= 500:
+        raise SystemExit(
+            f"--images {settings.images} --clips {settings.clips}: give at least 10 images and 0 to 500 clips"
+        )
+    out = ROOT / settings.out
+    made_with = {"version": VERSION, "images": settings.images, "clips": settings.clips, "seed": settings.seed}
+    if is_there(out, made_with, settings.overwrite):
+        print(f"the synthetic sample is there already: {out}")
+        return
+
+    start = time.perf_counter()
+    scenes, clips = draw_scenes(settings.images, settings.seed), draw_clips(settings.clips, settings.seed)
+    splits = split(settings.images, settings.seed)
+    suffixes = ["gif" if i % 6 == 5 else "mp4" for i in range(len(clips))]
+    with atomic_folder(out) as folder:
+        (folder / "Images").mkdir()
+        (folder / "clips").mkdir()
+        pictures = [delayed(save_picture)(folder / "Images", settings.seed, *row) for row in zip(scenes, splits)]
+        videos = [delayed(save_clip)(folder / "clips", settings.seed, *row) for row in zip(clips, suffixes)]
+        records, names = in_parallel(pictures, "pictures"), in_parallel(videos, "clips")
+        write_table(folder / "captions.txt", "image", [r["file"] for r in records], scenes)
+        write_table(folder / "clips" / "captions.csv", "video", names, clips)
+        for name, listing in SPLIT_LISTS.items():
+            files = [r["file"] for r in records if r["split"] == name]
+            (folder / listing).write_text("".join(f"{file}\n" for file in files))
+        (folder / "scenes.json").write_text("[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n")
+        (folder / "sample.json").write_text(json.dumps(made_with) + "\n")
+
+    parts = ", ".join(f"{name} {count}" for name, count in Counter(splits).items())
+    print(f"synthetic sample: {len(scenes)} pictures ({parts}), {sum(len(s.captions) for s in scenes)} captions")
+    print(f"  and {len(clips)} clips, drawn in {time.perf_counter() - start:.1f} s: {out}")
+    print("  It shows that everything runs. Scores on it say little about photographs.")
+
+
+def is_there(out: Path, made_with: dict, overwrite: bool) -> bool:
+    """Whether `out` is this very sample; ends the program where something else must not be replaced."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    record = out / "sample.json"
+    if not record.is_file():
+        raise SystemExit(f"{out} exists and is no sample made here: choose another --out")
+    found = json.loads(record.read_text())
+    if found != made_with and not overwrite:
+        raise SystemExit(f"{out} was made with {found}, not {made_with}: add --overwrite, or choose another --out")
+    return found == made_with and not overwrite
+
+
+def split(count: int, seed: int) -> list[str]:
+    """The split of each scene, at random: a tenth valid, a tenth test, the rest train."""
+    names = np.repeat(["train", "valid", "test"], [count - 2 * (count // 10), count // 10, count // 10])
+    order = np.random.default_rng([seed, 2]).permutation(count)
+    return [str(names[i]) for i in order]
+
+
+def in_parallel(jobs: list, name: str) -> list:
+    """The results of joblib's delayed calls, in order, with a progress bar; one process for each core."""
+    results = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    return list(tqdm(results, name, len(jobs), unit="", disable=not sys.stderr.isatty()))
+
+
+def save_picture(folder: Path, seed: int, scene: Scene, split: str) -> dict:
+    """Draw and write one picture; returns what `scenes.json` tells of it."""
+    cv2.setNumThreads(1)  # the cores are busy with other pictures
+    picture, boxes = draw(scene, seed)
+    file = f"{scene.id}.jpg"
+    Image.fromarray(picture).save(folder / file, quality=92)
+    objects = [
+        {"name": g.name.replace("_", " "), "colour": g.colour, "count": g.count, "size": g.size}
+        | {"boxes": [box for box, placed in zip(boxes, scene.placed, strict=True) if placed.group == i]}
+        for i, g in enumerate(scene.groups)
+    ]
+    told = {"style": scene.style, "background": scene.background, "weather": scene.weather, "relation": scene.relation}
+    return {"id": scene.id, "file": file, "split": split, **told, "objects": objects}
+
+
+def save_clip(folder: Path, seed: int, clip: Clip, suffix: str) -> str:
+    """Draw and write one clip; returns its file name."""
+    cv2.setNumThreads(1)
+    file = f"{clip.id}.{suffix}"
+    frames = list(draw_frames(clip, seed))
+    if suffix == "gif":
+        first, *rest = [Image.fromarray(frame) for frame in frames]
+        first.save(folder / file, save_all=True, append_images=rest, duration=round(1000 / FPS), loop=0)
+        return file
+    with av.open(str(folder / file), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "18"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.thread_count = "yuv420p", 1
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return file
+
+
+def write_table(path: Path, key: str, files: Iterable[str], described: Iterable[Scene | Clip]):
+    """Kaggle's caption table: a header, then one row for each caption."""
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        table = csv.writer(handle, lineterminator="\n")
+        table.writerow([key, "caption"])
+        table.writerows((file, caption) for file, of in zip(files, described, strict=True) for caption in of.captions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Train Model A: a CLIP image tower with an FC/LayerNorm head that predicts one target text embedding for an image.
+
+Two stages (LP-FT): the head alone on cached image embeddings, in seconds; then tower and head together, the tower at
+a small learning rate. Predictions for valid and test are written into the run.
+
+    python src/train_a.py --data input/flickr8k --run a
+    python src/train_a.py --data input/flickr8k --run clip_linear --head linear       # the plain CLIP of Che's Table 1
+"""
+
+from dataclasses import dataclass, replace
+
+import clipknight  # noqa: F401
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from open_clip import ClipLoss
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
+from clipknight.dataset_targets import CaptionedDataset
+from clipknight.embedding_cache import encode_images, image_embeddings
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import MINILM, OFFLINE, load_clip
+from clipknight.errors import user_errors
+from clipknight.heads import HEADS
+from clipknight.model_a import ModelA, apply_head, save_model_a
+from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
+from clipknight.runs import Run
+from clipknight.settings import parse
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of train_a.py"""
+
+    data: str
+    """dataset folder, in the layout you have it (see input/README.md)"""
+    run: str = "a"
+    """name of the run: outputs/<run>"""
+    encoder: str = f"{OFFLINE}@224"
+    """CLIP to start from: lite2-minilm, architecture:tag, hf-hub:..., a folder or a run; NAME@224 sets the image size"""
+    features: str = "auto"
+    """image embedding the head reads: auto (the encoder's own), or pooled (before its projection)"""
+    target_encoder: str = MINILM
+    """sentence-transformers name or folder"""
+    head: str = "che"
+    """che (FC1, LN1, FC2, LN2, α mix) or linear"""
+    alpha: float = 0.5
+    """share of h1 in the head's mix: the start of a learnt value, or the value with --no_learn_alpha"""
+    learn_alpha: bool = True
+    """learn α"""
+    layer_norm: bool = True
+    """the head's LayerNorms"""
+    dropout: float = 0.3
+    """before each FC layer"""
+    head_epochs: int = 20
+    """epochs of the head alone on cached image embeddings"""
+    epochs: int = 3
+    """epochs of tower and head together; 0 keeps the tower frozen"""
+    batch_size: int = 64
+    """images a step and process"""
+    accumulate: int = 1
+    """batches an optimizer step"""
+    lr_fc: float = 1e-3
+    """learning rate of the head (three times that while it trains alone)"""
+    lr_vision: float = 2e-4
+    """learning rate of the tower's top layer"""
+    layer_decay: float = 0.9
+    """each layer of the tower learns at this share of the one above; 1 for one rate"""
+    freeze_below: float = 0.15
+    """layers whose share falls below this are frozen"""
+    weight_decay: float = 0.05
+    """AdamW weight decay of matrices"""
+    contrastive_weight: float = 0.1
+    """weight of a contrastive loss between predictions and targets beside 1 - cos; 0 for none"""
+    temperature: float = 0.05
+    """of the contrastive loss"""
+    captions: str = "all"
+    """all: the mean over an image's captions; one: a caption drawn anew each epoch"""
+    warmup: float = 0.1
+    """share of the steps with a rising learning rate; a cosine to zero follows"""
+    ema: float = 0.998
+    """decay of the averaged weights that are evaluated and kept; 0 for none"""
+    flip: bool = True
+    """mirror training images at random; bad for captions that say left or right"""
+    crop: float = 0.6
+    """smallest share of a training image's area that a random crop keeps; 1 for none"""
+    rotation: float = 0.0
+    """largest random rotation, degrees"""
+    save_every: int = 50
+    """optimizer steps between two saves of last/"""
+    seed: int = 0
+    """of initial weights, order, augmentation, dropout"""
+    workers: int = 2
+    """processes that read images"""
+    device: str = "auto"
+    """auto, cpu, cuda, mps"""
+    precision: str = "auto"
+    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+    resume: bool = False
+    """go on with the run after a kill"""
+    overwrite: bool = False
+    """replace the run"""
+
+
+@user_errors
+def main(argv=None) -> float:
+    s = parse(Settings, argv, __doc__)
+    run = Run.start(s.run, s, predictor="clipknight.model_a:ModelAPredictor", resume=s.resume, overwrite=s.overwrite)
+    encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+    data = CaptionedDataset.read(s.data, s.target_encoder, s.device, s.seed)
+    train, valid = data.split("train"), data.split("valid")
+    targets = torch.from_numpy(train.mean_targets())
+
+    features = image_embeddings(encoder, train.dataset, workers=s.workers).vectors
+    description = {
+        "head": s.head,
+        "dim": features.shape[1],
+        "target_dim": targets.shape[1],
+        "alpha": s.alpha,
+        "learn_alpha": s.learn_alpha,
+        "dropout": s.dropout,
+        "layer_norm": s.layer_norm,
+    }
+    torch.manual_seed(s.seed)
+    head = HEADS[s.head](**{k: v for k, v in description.items() if k != "head"}).to(encoder.device)
+    if not (s.resume and (run.folder / "last" / "state.pt").is_file()):
+        train_head(head, torch.from_numpy(np.array(features)), targets, s)
+        frozen = image_embeddings(encoder, valid.dataset, workers=s.workers)
+        score = valid.avg_cos(Embeddings(frozen.ids, apply_head(head, frozen.vectors)))
+        run.log(epoch=-1, stage="head", avg_cos=score)
+        print(f"head on the frozen tower: valid Avg-Cos {score:.4f}")
+        save_model_a(replace(encoder, joint=False), head, description, run.folder / "best")
+    if s.epochs:
+        fine_tune(run, encoder, head, description, train, valid, targets, s)
+
+    predictor = run.load_predictor(s.device)
+    for part in [valid.dataset] + ([data.dataset.split("test")] if len(data.dataset.split("test")) else []):
+        run.save_predictions(part.images["split"].iloc[0], predictor.predict(part, workers=s.workers))
+    score = valid.avg_cos(run.predictions("valid"))
+    run.finish(avg_cos=score, valid_images=len(valid.dataset), valid_pairs=len(valid.targets))
+    print(f"Model A: valid Avg-Cos {score:.4f} over {len(valid.targets)} pairs, {len(valid.dataset)} images -> {run.folder}")
+    return score
+
+
+def train_head(head: nn.Module, features: torch.Tensor, targets: torch.Tensor, s: Settings) -> None:
+    """Train the head alone on cached image embeddings (N, D)."""
+    device = next(head.parameters()).device
+    batch = min(256, len(features))
+    steps = s.head_epochs * (len(features) // batch)
+    state = TrainingState(head, new_layer_groups([head], 3 * s.lr_fc, s.weight_decay), steps, s.warmup, ema_decay=0)
+    head.train()
+    with tqdm(total=steps, desc="head", unit="step") as bar:
+        for epoch in range(s.head_epochs):
+            order = np.random.default_rng((s.seed, epoch)).permutation(len(features))
+            for start in range(0, len(order) - batch + 1, batch):
+                rows = torch.from_numpy(order[start : start + batch])
+                loss(head(features[rows].to(device)), targets[rows].to(device), s).backward()
+                state.step(1.0)
+                bar.update()
+
+
+def loss(predictions: torch.Tensor, targets: torch.Tensor, s: Settings, contrast=ClipLoss()) -> torch.Tensor:
+    """1 − cos to the captions' targets, averaged, plus the weighted contrastive term. (B, D) both."""
+    predictions = nn.functional.normalize(predictions.float(), dim=-1)
+    # The dot product with the mean of unit targets is the mean of the cosines with each of them.
+    value = 1 - (predictions * targets).sum(-1).mean()
+    if s.contrastive_weight:
+        unit_targets = nn.functional.normalize(targets, dim=-1)
+        value = value + s.contrastive_weight * contrast(predictions, unit_targets, 1 / s.temperature)
+    return value
+
+
+def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None:
+    """Train tower and head; keep the best epoch by valid Avg-Cos."""
+    accelerator = Accelerator(
+        cpu=encoder.device.type == "cpu",
+        mixed_precision=mixed(encoder.precision),
+        gradient_accumulation_steps=s.accumulate,
+    )
+    contrast = ClipLoss(rank=accelerator.process_index, world_size=accelerator.num_processes)
+    model = ModelA(encoder, head)
+    groups = tower_groups(encoder.visual, s.lr_vision, s.layer_decay, s.freeze_below, s.weight_decay)
+    new_layers = [head, encoder.visual.head] if encoder.projected and hasattr(encoder.visual, "head") else [head]
+    groups += new_layer_groups(new_layers, s.lr_fc, s.weight_decay)
+    batches = EpochBatches(len(train.dataset), s.batch_size, s.seed)
+    transform = training_transform(encoder, s.rotation, s.flip, s.crop)
+    images = TrainingImages(train.dataset.images["path"].tolist(), transform, s.seed)
+    per_epoch = len(batches)
+    steps = per_epoch * s.epochs // s.accumulate // accelerator.num_processes
+    state = TrainingState(model, groups, steps, s.warmup, s.ema)
+    last = run.folder / "last" / "state.pt"
+    if s.resume and last.is_file():
+        state.load(last)
+        run.forget_events_after(epoch=state.position[0] - 1)
+    wrapped, state.optimizer, loader = accelerator.prepare(
+        model, state.optimizer, DataLoader(images, batch_sampler=batches, num_workers=s.workers)
+    )
+
+    for epoch in range(state.position[0], s.epochs):
+        batches.set_position(epoch, state.position[1])
+        drawn = train.drawn_targets(np.random.default_rng((s.seed, epoch))) if s.captions == "one" else targets
+        total = 0.0
+        with tqdm(loader, total=len(batches), desc=f"epoch {epoch + 1}/{s.epochs}", unit="batch") as bar:
+            for pixels, rows in bar:
+                wrapped.train()
+                freeze_batch_norm(wrapped)
+                torch.manual_seed(s.seed * 1_000_003 + epoch * per_epoch + state.position[1])
+                with accelerator.accumulate(wrapped):
+                    with accelerator.autocast():
+                        predictions = wrapped(pixels.to(encoder.device, memory_format=torch.channels_last))
+                    value = loss(predictions, drawn[rows.cpu()].to(encoder.device), s, contrast)
+                    accelerator.backward(value)
+                    if accelerator.sync_gradients:
+                        state.step(1.0, accelerator)
+                total += value.item()
+                bar.set_postfix(loss=f"{value.item():.4f}")
+                state.position = (epoch, state.position[1] + 1)
+                if accelerator.sync_gradients and state.steps_done % s.save_every == 0 and accelerator.is_main_process:
+                    state.save(last)
+        state.position = (epoch + 1, 0)
+        averaged = state.averaged
+        tuned = replace(encoder, model=with_visual(encoder.model, averaged.visual), joint=False)
+        embeddings = encode_images(tuned, valid.dataset.images["path"].tolist(), workers=s.workers)
+        score = valid.avg_cos(Embeddings(valid.dataset.ids, apply_head(averaged.head, embeddings)))
+        run.log(epoch=epoch, stage="fine-tune", avg_cos=score, loss=total / per_epoch)
+        print(f"epoch {epoch + 1}: valid Avg-Cos {score:.4f}")
+        if accelerator.is_main_process:
+            if score > state.best:
+                state.best = score
+                save_model_a(tuned, averaged.head, description, run.folder / "best")
+            state.save(last)

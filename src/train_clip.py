@@ -1,0 +1,228 @@
+"""Adapt a CLIP to a dataset by contrastive training, and measure retrieval on valid.
+
+The text tower is locked by default (LiT: Zhai et al. 2022), so captions keep their meaning and the joint space of
+`lite2-minilm` is the target space. First a projection is trained on cached image features, in seconds, where the
+encoder has none; then the image tower is fine-tuned. Any later --encoder accepts the run:
+
+    python src/train_clip.py --data input/flickr8k --run clip
+    python src/train_b.py --data input/flickr8k --run b --encoder outputs/clip
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import clipknight  # noqa: F401
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from open_clip import ClipLoss
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
+from clipknight.dataset_targets import CaptionedDataset
+from clipknight.embedding_cache import caption_embeddings, encode_images, image_embeddings
+from clipknight.encoders import OFFLINE, load_clip
+from clipknight.errors import user_errors
+from clipknight.metrics import retrieval_recall
+from clipknight.optimisation import TrainingState, freeze_batch_norm, new_layer_groups, tower_groups
+from clipknight.runs import Run
+from clipknight.settings import parse
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of train_clip.py"""
+
+    data: str
+    """dataset folder, in the layout you have it (see input/README.md)"""
+    run: str = "clip"
+    """name of the run: outputs/<run>"""
+    encoder: str = f"{OFFLINE}@224"
+    """CLIP to adapt: lite2-minilm, architecture:tag, hf-hub:..., a folder or a run; NAME@224 sets the image size"""
+    lock_text: bool = True
+    """keep the text tower as it is; --no_lock_text trains both towers"""
+    projection_epochs: int = 30
+    """epochs of the projection alone on cached features, where the encoder has no trained one"""
+    epochs: int = 3
+    """epochs of fine-tuning the image tower; 0 stops after the projection"""
+    batch_size: int = 64
+    """images a step; contrastive negatives come from the same batch"""
+    lr_vision: float = 4e-4
+    """learning rate of the image tower's top layer"""
+    lr_projection: float = 1e-3
+    """learning rate of the projection"""
+    lr_text: float = 1e-5
+    """learning rate of the text tower, where it is trained"""
+    layer_decay: float = 0.9
+    """each layer of the image tower learns at this share of the one above"""
+    freeze_below: float = 0.15
+    """layers whose share falls below this are frozen"""
+    weight_decay: float = 0.05
+    """AdamW weight decay of matrices"""
+    warmup: float = 0.1
+    """share of the steps with a rising learning rate; a cosine to zero follows"""
+    ema: float = 0.998
+    """decay of the averaged weights that are evaluated and kept; 0 for none"""
+    flip: bool = True
+    """mirror training images at random; bad for captions that say left or right"""
+    crop: float = 0.6
+    """smallest share of a training image's area that a random crop keeps; 1 for none"""
+    rotation: float = 0.0
+    """largest random rotation, degrees"""
+    save_every: int = 50
+    """optimizer steps between two saves of last/"""
+    seed: int = 0
+    """of the order, the augmentation and the caption drawn for each image"""
+    workers: int = 2
+    """processes that read images"""
+    device: str = "auto"
+    """auto, cpu, cuda, mps"""
+    precision: str = "auto"
+    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+    resume: bool = False
+    """go on with the run after a kill"""
+    overwrite: bool = False
+    """replace the run"""
+
+
+@user_errors
+def main(argv=None) -> dict:
+    s = parse(Settings, argv, __doc__)
+    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite)
+    encoder = load_clip(s.encoder, s.device, s.precision)
+    data = CaptionedDataset.read(s.data, device=s.device, seed=s.seed)
+    train, valid = data.split("train"), data.split("valid")
+    keys = keys_of(encoder, train)
+
+    if not encoder.joint:
+        train_projection(encoder, image_embeddings(encoder, train.dataset).vectors, train, keys, s)
+        encoder = replace(encoder, joint=True, projected=True)
+        score(run, encoder, valid, epoch=-1)
+        encoder.save(run.folder / "best")
+    summary = fine_tune(run, encoder, train, valid, keys, s) if s.epochs else run.events()[-1]
+    run.finish(**{name: value for name, value in summary.items() if "_r" in name})
+    print(f"adapted encoder: --encoder {run.folder}")
+    return summary
+
+
+def keys_of(encoder, data):
+    """(M, D) caption keys: the targets themselves where the text tower is the target encoder."""
+    return data.targets.vectors if encoder.captions_are_targets else caption_embeddings(encoder, data.dataset).vectors
+
+
+def train_projection(encoder, features, train, keys, s) -> None:
+    """Train the image projection on cached unit features (N, D), the towers as they are."""
+    torch.manual_seed(s.seed)
+    projection, scale = encoder.visual.head, encoder.model.logit_scale
+    features, keys = torch.from_numpy(np.array(features)), torch.from_numpy(np.array(keys))
+    # The tower gives raw pooled features, the cache unit ones; a linear layer cannot tell, up to its output's length.
+    batch, steps = min(1024, len(features)), s.projection_epochs * max(1, len(features) // 1024)
+    optimizer = torch.optim.AdamW([*projection.parameters(), scale], lr=s.lr_projection * 3, weight_decay=s.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.lr_projection * 3, total_steps=max(2, steps))
+    draw, loss = np.random.default_rng(s.seed), ClipLoss()
+    device = encoder.device
+    for step in tqdm(range(steps), desc="projection", unit="step"):
+        if step % max(1, len(features) // 1024) == 0:
+            order, chosen = draw.permutation(len(features)), draw_captions(train, draw)
+        rows = order[(start := step * batch % (len(features) - batch + 1)) : start + batch]
+        images = nn.functional.normalize(projection(features[rows].to(device)), dim=-1)
+        loss(images, keys[chosen[rows]].to(device), scale.exp()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+
+
+def fine_tune(run, encoder, train, valid, keys, s) -> dict:
+    accelerator = Accelerator(cpu=encoder.device.type == "cpu", mixed_precision=mixed(encoder.precision))
+    model, loss = encoder.model, ClipLoss(rank=accelerator.process_index, world_size=accelerator.num_processes)
+    encoder.locked_text = s.lock_text
+    for parameter in model.text.parameters() if hasattr(model, "text") else ():
+        parameter.requires_grad_(not s.lock_text)
+    batches = EpochBatches(len(train.dataset), s.batch_size, s.seed)
+    images = TrainingImages(
+        train.dataset.images["path"].tolist(), training_transform(encoder, s.rotation, s.flip, s.crop), s.seed
+    )
+    loader = DataLoader(images, batch_sampler=batches, num_workers=s.workers)
+    per_epoch = len(batches)
+    state = TrainingState(model, groups_of(encoder, s), per_epoch * s.epochs, s.warmup, s.ema)
+    last = run.folder / "last" / "state.pt"
+    if s.resume and last.is_file():
+        state.load(last)
+        run.forget_events_after(epoch=state.position[0] - 1)
+    keys, captions = torch.from_numpy(np.array(keys)), train.dataset.captions["caption"].to_numpy()
+
+    for epoch in range(state.position[0], s.epochs):
+        chosen = draw_captions(train, np.random.default_rng((s.seed, epoch)))
+        batches.set_position(epoch, state.position[1])
+        losses = []
+        for pixels, rows in tqdm(loader, desc=f"epoch {epoch + 1}/{s.epochs}", unit="batch"):
+            model.train()
+            freeze_batch_norm(model)
+            torch.manual_seed(s.seed * 1_000_003 + state.steps_done)
+            with accelerator.autocast():
+                image = nn.functional.normalize(encoder.features(pixels).float(), dim=-1)
+                if s.lock_text:
+                    text = keys[chosen[rows]].to(encoder.device)
+                else:
+                    tokens = encoder.tokens(captions[chosen[rows]].tolist()).to(encoder.device)
+                    text = model.encode_text(tokens, normalize=True).float()
+            value = loss(image, text, model.logit_scale.exp())
+            accelerator.backward(value)
+            losses.append(value.item())
+            state.step(1.0, accelerator)
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(100))  # as in CLIP: beyond, training becomes unstable
+            state.position = (epoch, state.position[1] + 1)
+            if state.steps_done % s.save_every == 0:
+                state.save(last)
+        state.position = (epoch + 1, 0)
+        averaged = replace(encoder, model=state.averaged)
+        recalls = score(run, averaged, valid, epoch, loss=float(np.mean(losses)) if losses else None)
+        if recalls["mean_recall"] > state.best:
+            state.best = recalls["mean_recall"]
+            averaged.save(run.folder / "best")
+        state.save(last)
+    return recalls
+
+
+def mixed(precision: torch.dtype) -> str:
+    return {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}[precision]
+
+
+def groups_of(encoder, s) -> list[dict]:
+    groups = tower_groups(encoder.visual, s.lr_vision, s.layer_decay, s.freeze_below, s.weight_decay)
+    if hasattr(encoder.visual, "head"):
+        groups += new_layer_groups([encoder.visual.head], s.lr_projection, s.weight_decay)
+    if not s.lock_text:
+        tower = {id(p) for p in encoder.visual.parameters()}
+        text = [p for p in encoder.model.parameters() if id(p) not in tower and p is not encoder.model.logit_scale]
+        groups += [{"params": text, "lr": s.lr_text, "weight_decay": s.weight_decay}]
+    return groups + [{"params": [encoder.model.logit_scale], "lr": s.lr_projection, "weight_decay": 0.0}]
+
+
+def draw_captions(train, draw) -> np.ndarray:
+    """One caption row for each image."""
+    image_of = train.image_of_caption
+    counts = np.bincount(image_of, minlength=len(train.dataset))
+    return np.searchsorted(image_of, np.arange(len(counts))) + draw.integers(counts)
+
+
+def score(run, encoder, valid, epoch: int, **more) -> dict:
+    """Log and print retrieval both ways on valid."""
+    images = encode_images(encoder, valid.dataset.images["path"].tolist())
+    recalls = retrieval_recall(images, np.asarray(keys_of(encoder, valid)), valid.image_of_caption)
+    recalls["mean_recall"] = float(np.mean(list(recalls.values())))
+    run.log(epoch=epoch, **recalls, **more)
+    print(
+        f"valid, {len(images)} images: "
+        + "  ".join(f"{way} R@1/5/10 " + "/".join(f"{recalls[f'{way}_r{k}']:.3f}" for k in (1, 5, 10))
+                    for way in ("image_to_text", "text_to_image"))
+    )
+    return recalls
+
+
+if __name__ == "__main__":
+    main()
