@@ -18,12 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-import numpy as np  # noqa: E402
-from sklearn.neighbors import KNeighborsRegressor  # noqa: E402
+from clipknight.embeddings import unit
+from clipknight.knn import DistanceWeightedKNN
+from clipknight.settings import parse
 
-from clipknight.embeddings import unit  # noqa: E402
-from clipknight.knn import DistanceWeightedKNN  # noqa: E402
-from clipknight.settings import parse  # noqa: E402
+import numpy as np
+from sklearn.neighbors import KNeighborsRegressor
 
 METHODS = ["scikit-learn", "torch", "exact", "ivf", "hnsw"]
 

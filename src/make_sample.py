@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipknight.atomic import atomic_folder
+from clipknight.project_paths import ROOT
+from clipknight.sample_drawing import FPS, draw, draw_frames
+from clipknight.sample_scenes import Clip, Scene, draw_clips, draw_scenes
+from clipknight.settings import parse
+
 import av
 import cv2
 import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image
 from tqdm import tqdm
-
-from clipknight.atomic import atomic_folder
-from clipknight.project_paths import ROOT
-from clipknight.sample_drawing import FPS, draw, draw_frames
-from clipknight.sample_scenes import Clip, Scene, draw_clips, draw_scenes
-from clipknight.settings import parse
 
 VERSION = 1  # of the drawings: raise it when the same settings would draw something else
 SPLIT_LISTS = {"train": "sample.trainImages.txt", "valid": "sample.devImages.txt", "test": "sample.testImages.txt"}

@@ -7,9 +7,21 @@ a small learning rate. Predictions for valid and test are written into the run.
     python src/train_a.py --data input/flickr8k --run clip_linear --head linear       # the plain CLIP of Che's Table 1
 """
 
+import copy
+import math
 from dataclasses import dataclass, replace
 
-import clipknight  # noqa: F401
+from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embedding_cache import encode_images, image_embeddings
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import OFFLINE, load_clip
+from clipknight.errors import user_errors
+from clipknight.heads import HEADS
+from clipknight.model_a import ModelA, apply_head, save_model_a
+from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
+from clipknight.runs import Run
+from clipknight.settings import parse
 
 import numpy as np
 import torch
@@ -19,33 +31,17 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
-from clipknight.dataset_targets import CaptionedDataset
-from clipknight.embedding_cache import encode_images, image_embeddings
-from clipknight.embeddings import Embeddings
-from clipknight.encoders import MINILM, OFFLINE, load_clip
-from clipknight.errors import user_errors
-from clipknight.heads import HEADS
-from clipknight.model_a import ModelA, apply_head, save_model_a
-from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
-from clipknight.runs import Run
-from clipknight.settings import parse
 
-
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
     """Settings of train_a.py"""
 
-    data: str
-    """dataset folder, in the layout you have it (see input/README.md)"""
     run: str = "a"
     """name of the run: outputs/<run>"""
     encoder: str = f"{OFFLINE}@224"
-    """CLIP to start from: lite2-minilm, architecture:tag, hf-hub:..., a folder or a run; NAME@224 sets the image size"""
+    """CLIP to start from: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
     features: str = "auto"
     """image embedding the head reads: auto (the encoder's own), or pooled (before its projection)"""
-    target_encoder: str = MINILM
-    """sentence-transformers name or folder"""
     head: str = "che"
     """che (FC1, LN1, FC2, LN2, α mix) or linear"""
     alpha: float = 0.5
@@ -92,12 +88,8 @@ class Settings:
     """largest random rotation, degrees"""
     save_every: int = 50
     """optimizer steps between two saves of last/"""
-    seed: int = 0
-    """of initial weights, order, augmentation, dropout"""
     workers: int = 2
     """processes that read images"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
     precision: str = "auto"
     """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
     resume: bool = False
@@ -109,9 +101,12 @@ class Settings:
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
+    for flag, choices in (("head", tuple(HEADS)), ("captions", ("all", "one"))):
+        if getattr(s, flag) not in choices:
+            raise ValueError(f"--{flag} {getattr(s, flag)!r} is none of {', '.join(choices)}")
     run = Run.start(s.run, s, predictor="clipknight.model_a:ModelAPredictor", resume=s.resume, overwrite=s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
-    data = CaptionedDataset.read(s.data, s.target_encoder, s.device, s.seed)
+    data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     targets = torch.from_numpy(train.mean_targets())
 
@@ -128,6 +123,7 @@ def main(argv=None) -> float:
     torch.manual_seed(s.seed)
     head = HEADS[s.head](**{k: v for k, v in description.items() if k != "head"}).to(encoder.device)
     if not (s.resume and (run.folder / "last" / "state.pt").is_file()):
+        run.forget_events_after(epoch=-2)  # of a first stage that was cut short
         train_head(head, torch.from_numpy(np.array(features)), targets, s)
         frozen = image_embeddings(encoder, valid.dataset, workers=s.workers)
         score = valid.avg_cos(Embeddings(frozen.ids, apply_head(head, frozen.vectors)))
@@ -137,12 +133,12 @@ def main(argv=None) -> float:
     if s.epochs:
         fine_tune(run, encoder, head, description, train, valid, targets, s)
 
-    predictor = run.load_predictor(s.device)
-    for part in [valid.dataset] + ([data.dataset.split("test")] if len(data.dataset.split("test")) else []):
-        run.save_predictions(part.images["split"].iloc[0], predictor.predict(part, workers=s.workers))
+    run.save_split_predictions(data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))
     run.finish(avg_cos=score, valid_images=len(valid.dataset), valid_pairs=len(valid.targets))
-    print(f"Model A: valid Avg-Cos {score:.4f} over {len(valid.targets)} pairs, {len(valid.dataset)} images -> {run.folder}")
+    print(
+        f"Model A: valid Avg-Cos {score:.4f}, {len(valid.dataset)} images, {len(valid.targets)} pairs -> {run.folder}"
+    )
     return score
 
 
@@ -190,8 +186,9 @@ def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None
     transform = training_transform(encoder, s.rotation, s.flip, s.crop)
     images = TrainingImages(train.dataset.images["path"].tolist(), transform, s.seed)
     per_epoch = len(batches)
-    steps = per_epoch * s.epochs // s.accumulate // accelerator.num_processes
+    steps = math.ceil(per_epoch / s.accumulate / accelerator.num_processes) * s.epochs
     state = TrainingState(model, groups, steps, s.warmup, s.ema)
+    state.best = max((event["avg_cos"] for event in run.events()), default=state.best)
     last = run.folder / "last" / "state.pt"
     if s.resume and last.is_file():
         state.load(last)
@@ -201,9 +198,12 @@ def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None
     )
 
     for epoch in range(state.position[0], s.epochs):
-        batches.set_position(epoch, state.position[1])
-        drawn = train.drawn_targets(np.random.default_rng((s.seed, epoch))) if s.captions == "one" else targets
-        total = 0.0
+        batches.set_position(epoch, state.position[1] * accelerator.num_processes)
+        drawn = (
+            torch.from_numpy(train.drawn_targets(np.random.default_rng((s.seed, epoch))))
+            if s.captions == "one"
+            else targets
+        )
         with tqdm(loader, total=len(batches), desc=f"epoch {epoch + 1}/{s.epochs}", unit="batch") as bar:
             for pixels, rows in bar:
                 wrapped.train()
@@ -216,20 +216,31 @@ def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None
                     accelerator.backward(value)
                     if accelerator.sync_gradients:
                         state.step(1.0, accelerator)
-                total += value.item()
+                state.epoch_loss += value.item()
                 bar.set_postfix(loss=f"{value.item():.4f}")
                 state.position = (epoch, state.position[1] + 1)
                 if accelerator.sync_gradients and state.steps_done % s.save_every == 0 and accelerator.is_main_process:
                     state.save(last)
-        state.position = (epoch + 1, 0)
+        epoch_loss, state.epoch_loss, state.position = state.epoch_loss / per_epoch, 0.0, (epoch + 1, 0)
         averaged = state.averaged
         tuned = replace(encoder, model=with_visual(encoder.model, averaged.visual), joint=False)
         embeddings = encode_images(tuned, valid.dataset.images["path"].tolist(), workers=s.workers)
         score = valid.avg_cos(Embeddings(valid.dataset.ids, apply_head(averaged.head, embeddings)))
-        run.log(epoch=epoch, stage="fine-tune", avg_cos=score, loss=total / per_epoch)
+        run.log(epoch=epoch, stage="fine-tune", avg_cos=score, loss=epoch_loss)
         print(f"epoch {epoch + 1}: valid Avg-Cos {score:.4f}")
         if accelerator.is_main_process:
             if score > state.best:
                 state.best = score
                 save_model_a(tuned, averaged.head, description, run.folder / "best")
             state.save(last)
+
+
+def with_visual(model: nn.Module, visual: nn.Module) -> nn.Module:
+    """A CLIP that shares everything with `model` but its image tower."""
+    other = copy.copy(model)
+    other._modules = {**model._modules, "visual": visual}
+    return other
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,15 @@ encoder has none; then the image tower is fine-tuned. Any later --encoder accept
 import math
 from dataclasses import dataclass, replace
 
-import clipknight  # noqa: F401
+from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embedding_cache import caption_embeddings, encode_images, image_embeddings
+from clipknight.encoders import OFFLINE, load_clip
+from clipknight.errors import user_errors
+from clipknight.metrics import retrieval_recall
+from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
+from clipknight.runs import Run
+from clipknight.settings import parse
 
 import numpy as np
 import torch
@@ -21,23 +29,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
-from clipknight.dataset_targets import CaptionedDataset
-from clipknight.embedding_cache import caption_embeddings, encode_images, image_embeddings
-from clipknight.encoders import OFFLINE, load_clip
-from clipknight.errors import user_errors
-from clipknight.metrics import retrieval_recall
-from clipknight.optimisation import TrainingState, freeze_batch_norm, new_layer_groups, tower_groups
-from clipknight.runs import Run
-from clipknight.settings import parse
 
-
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
     """Settings of train_clip.py"""
 
-    data: str
-    """dataset folder, in the layout you have it (see input/README.md)"""
     run: str = "clip"
     """name of the run: outputs/<run>"""
     encoder: str = f"{OFFLINE}@224"
@@ -74,12 +70,8 @@ class Settings:
     """largest random rotation, degrees"""
     save_every: int = 50
     """optimizer steps between two saves of last/"""
-    seed: int = 0
-    """of the order, the augmentation and the caption drawn for each image"""
     workers: int = 2
     """processes that read images"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
     precision: str = "auto"
     """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
     resume: bool = False
@@ -93,15 +85,21 @@ def main(argv=None) -> dict:
     s = parse(Settings, argv, __doc__)
     run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision)
-    data = CaptionedDataset.read(s.data, device=s.device, seed=s.seed)
+    data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     keys = keys_of(encoder, train)
 
     if not encoder.joint:
-        train_projection(encoder, image_embeddings(encoder, train.dataset).vectors, train, keys, s)
+        going_on = s.resume and (run.folder / "last" / "state.pt").is_file()
+        if not going_on:
+            run.forget_events_after(epoch=-2)  # of a first stage that was cut short
+            train_projection(encoder, image_embeddings(encoder, train.dataset).vectors, train, keys, s)
         encoder = replace(encoder, joint=True, projected=True)
-        score(run, encoder, valid, epoch=-1)
-        encoder.save(run.folder / "best")
+        if not going_on:
+            score(run, encoder, valid, epoch=-1)
+            encoder.save(run.folder / "best")
+    elif not s.epochs:
+        raise ValueError(f"encoder {s.encoder!r} has a trained projection: with --epochs 0 nothing is left to train")
     summary = fine_tune(run, encoder, train, valid, keys, s) if s.epochs else run.events()[-1]
     run.finish(**{name: value for name, value in summary.items() if "_r" in name})
     print(f"adapted encoder: --encoder {run.folder}")
@@ -120,13 +118,15 @@ def train_projection(encoder, features, train, keys, s) -> None:
     features, keys = torch.from_numpy(np.array(features)), torch.from_numpy(np.array(keys))
     # The tower gives raw pooled features, the cache unit ones; a linear layer cannot tell, up to its output's length.
     batch, steps = min(1024, len(features)), s.projection_epochs * max(1, len(features) // 1024)
-    optimizer = torch.optim.AdamW([*projection.parameters(), scale], lr=s.lr_projection * 3, weight_decay=s.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [*projection.parameters(), scale], lr=s.lr_projection * 3, weight_decay=s.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.lr_projection * 3, total_steps=max(2, steps))
     draw, loss = np.random.default_rng(s.seed), ClipLoss()
     device = encoder.device
     for step in tqdm(range(steps), desc="projection", unit="step"):
         if step % max(1, len(features) // 1024) == 0:
-            order, chosen = draw.permutation(len(features)), draw_captions(train, draw)
+            order, chosen = draw.permutation(len(features)), train.drawn_captions(draw)
         rows = order[(start := step * batch % (len(features) - batch + 1)) : start + batch]
         images = nn.functional.normalize(projection(features[rows].to(device)), dim=-1)
         loss(images, keys[chosen[rows]].to(device), scale.exp()).backward()
@@ -138,58 +138,56 @@ def train_projection(encoder, features, train, keys, s) -> None:
 def fine_tune(run, encoder, train, valid, keys, s) -> dict:
     accelerator = Accelerator(cpu=encoder.device.type == "cpu", mixed_precision=mixed(encoder.precision))
     model, loss = encoder.model, ClipLoss(rank=accelerator.process_index, world_size=accelerator.num_processes)
-    encoder.locked_text = s.lock_text
+    encoder.locked_text = encoder.locked_text and s.lock_text
     for parameter in model.text.parameters() if hasattr(model, "text") else ():
         parameter.requires_grad_(not s.lock_text)
     batches = EpochBatches(len(train.dataset), s.batch_size, s.seed)
     images = TrainingImages(
         train.dataset.images["path"].tolist(), training_transform(encoder, s.rotation, s.flip, s.crop), s.seed
     )
-    loader = DataLoader(images, batch_sampler=batches, num_workers=s.workers)
-    per_epoch = len(batches)
-    state = TrainingState(model, groups_of(encoder, s), per_epoch * s.epochs, s.warmup, s.ema)
+    per_epoch = math.ceil(len(batches) / accelerator.num_processes)
+    steps = per_epoch * s.epochs
+    state = TrainingState(model, groups_of(encoder, s), steps, s.warmup, s.ema)
+    state.best = max((event["mean_recall"] for event in run.events()), default=state.best)
     last = run.folder / "last" / "state.pt"
     if s.resume and last.is_file():
         state.load(last)
         run.forget_events_after(epoch=state.position[0] - 1)
+    wrapped, state.optimizer, loader = accelerator.prepare(
+        model, state.optimizer, DataLoader(images, batch_sampler=batches, num_workers=s.workers)
+    )
     keys, captions = torch.from_numpy(np.array(keys)), train.dataset.captions["caption"].to_numpy()
 
     for epoch in range(state.position[0], s.epochs):
-        chosen = draw_captions(train, np.random.default_rng((s.seed, epoch)))
-        batches.set_position(epoch, state.position[1])
-        losses = []
-        for pixels, rows in tqdm(loader, desc=f"epoch {epoch + 1}/{s.epochs}", unit="batch"):
-            model.train()
-            freeze_batch_norm(model)
+        chosen = train.drawn_captions(np.random.default_rng((s.seed, epoch)))
+        batches.set_position(epoch, state.position[1] * accelerator.num_processes)
+        for pixels, rows in tqdm(loader, total=len(batches), desc=f"epoch {epoch + 1}/{s.epochs}", unit="batch"):
+            wrapped.train()
+            freeze_batch_norm(wrapped)
             torch.manual_seed(s.seed * 1_000_003 + state.steps_done)
+            rows = rows.cpu().numpy()
+            tokens = None if s.lock_text else encoder.tokens(captions[chosen[rows]].tolist()).to(encoder.device)
             with accelerator.autocast():
-                image = nn.functional.normalize(encoder.features(pixels).float(), dim=-1)
-                if s.lock_text:
-                    text = keys[chosen[rows]].to(encoder.device)
-                else:
-                    tokens = encoder.tokens(captions[chosen[rows]].tolist()).to(encoder.device)
-                    text = model.encode_text(tokens, normalize=True).float()
-            value = loss(image, text, model.logit_scale.exp())
+                image, text, scale = wrapped(pixels.to(encoder.device, memory_format=torch.channels_last), tokens)[:3]
+            text = keys[chosen[rows]].to(encoder.device) if s.lock_text else text.float()
+            value = loss(image.float(), text, scale)
             accelerator.backward(value)
-            losses.append(value.item())
+            state.epoch_loss += value.item()
             state.step(1.0, accelerator)
             with torch.no_grad():
                 model.logit_scale.clamp_(0, math.log(100))  # as in CLIP: beyond, training becomes unstable
             state.position = (epoch, state.position[1] + 1)
-            if state.steps_done % s.save_every == 0:
+            if state.steps_done % s.save_every == 0 and accelerator.is_main_process:
                 state.save(last)
-        state.position = (epoch + 1, 0)
+        epoch_loss, state.epoch_loss, state.position = state.epoch_loss / per_epoch, 0.0, (epoch + 1, 0)
         averaged = replace(encoder, model=state.averaged)
-        recalls = score(run, averaged, valid, epoch, loss=float(np.mean(losses)) if losses else None)
-        if recalls["mean_recall"] > state.best:
-            state.best = recalls["mean_recall"]
-            averaged.save(run.folder / "best")
-        state.save(last)
-    return recalls
-
-
-def mixed(precision: torch.dtype) -> str:
-    return {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}[precision]
+        recalls = score(run, averaged, valid, epoch, loss=epoch_loss)
+        if accelerator.is_main_process:
+            if recalls["mean_recall"] > state.best:
+                state.best = recalls["mean_recall"]
+                averaged.save(run.folder / "best")
+            state.save(last)
+    return max(run.events(), key=lambda event: event["mean_recall"])
 
 
 def groups_of(encoder, s) -> list[dict]:
@@ -203,13 +201,6 @@ def groups_of(encoder, s) -> list[dict]:
     return groups + [{"params": [encoder.model.logit_scale], "lr": s.lr_projection, "weight_decay": 0.0}]
 
 
-def draw_captions(train, draw) -> np.ndarray:
-    """One caption row for each image."""
-    image_of = train.image_of_caption
-    counts = np.bincount(image_of, minlength=len(train.dataset))
-    return np.searchsorted(image_of, np.arange(len(counts))) + draw.integers(counts)
-
-
 def score(run, encoder, valid, epoch: int, **more) -> dict:
     """Log and print retrieval both ways on valid."""
     images = encode_images(encoder, valid.dataset.images["path"].tolist())
@@ -218,8 +209,10 @@ def score(run, encoder, valid, epoch: int, **more) -> dict:
     run.log(epoch=epoch, **recalls, **more)
     print(
         f"valid, {len(images)} images: "
-        + "  ".join(f"{way} R@1/5/10 " + "/".join(f"{recalls[f'{way}_r{k}']:.3f}" for k in (1, 5, 10))
-                    for way in ("image_to_text", "text_to_image"))
+        + "  ".join(
+            f"{way} R@1/5/10 " + "/".join(f"{recalls[f'{way}_r{k}']:.3f}" for k in (1, 5, 10))
+            for way in ("image_to_text", "text_to_image")
+        )
     )
     return recalls
 

@@ -3,10 +3,10 @@ import os
 import random
 from pathlib import Path
 
+from clipknight.datasets import Columns, Dataset, image_folder, read_dataset
+
 import pandas as pd
 import pytest
-
-from clipknight.datasets import Columns, Dataset, image_folder, read_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -84,6 +84,9 @@ def test_flickr30k_in_its_nested_folders(tmp_path):
     data = read_dataset(tmp_path / "archive")
     assert (data.name, data.root, data.layout) == ("archive", inner, "flickr")
     assert data.caption_lists() == {"1": ["A dog ."], "2": ["A cat ."]}
+    os.rename(inner / "results.csv", tmp_path / "archive" / "results.csv")
+    data = read_dataset(tmp_path / "archive")
+    assert data.ids.tolist() == ["1", "2"] and data.root == tmp_path / "archive"
 
 
 def test_images_beside_the_table_and_images_elsewhere(tmp_path):
@@ -249,8 +252,9 @@ def test_karpathy_without_filepath_goes_before_the_captions_beside_it(tmp_path):
 
 def test_recognition_is_by_content(tmp_path):
     write(flickr(tmp_path) / "dataset_info.json", {"features": {}})
-    write(tmp_path / "captions.json", ["not a mapping"])
-    assert read_dataset(tmp_path).layout == "flickr"
+    for other in (["not a mapping"], {"a.jpg": "no list"}, {}):
+        write(tmp_path / "captions.json", other)
+        assert read_dataset(tmp_path).layout == "flickr"
 
 
 # Tables
@@ -296,6 +300,14 @@ def test_table_names_without_suffix(tmp_path):
     assert read_dataset(tmp_path).caption_lists() == {"2": ["y"], "v1.5": ["x"]}
 
 
+def test_a_sample_submission_beside_another_table(tmp_path):
+    competition(tmp_path, None, ["a", "b"], ["b"])
+    write(tmp_path / "mine.csv", "image,caption,split\na.png,x,train\nb.png,,test\n")
+    data = read_dataset(tmp_path)
+    assert data.layout == "table" and splits(data) == {"a": "train", "b": "test"}
+    assert data.sample_submission == tmp_path / "sample_submission.csv"
+
+
 # Videos
 
 
@@ -307,10 +319,11 @@ def test_video_table(tmp_path):
 
 
 def test_captions_json(tmp_path):
-    touch(tmp_path / "msvd", "b.avi", "a.gif")
+    touch(tmp_path / "msvd", "b.avi", "a.gif", "b-poster.jpg")
     write(tmp_path / "msvd" / "captions.json", {"b.avi": ["one", "two"], "a.gif": ["three"]})
     data = read_dataset(tmp_path / "msvd")
-    assert data.media == "video" and data.caption_lists() == {"a": ["three"], "b": ["one", "two"]}
+    assert data.media == "video" and data.ids.tolist() == ["a", "b"]
+    assert data.caption_lists() == {"a": ["three"], "b": ["one", "two"]}
     touch(tmp_path / "pictures", "images/b.jpg", "images/a.gif")
     write(tmp_path / "pictures" / "captions.json", {"b.jpg": ["one"], "a.gif": [" "]})
     with pytest.raises(ValueError, match=r"1 captions are empty: captions.json, caption number 2 \(a.gif\)"):
@@ -345,6 +358,25 @@ def test_msrvtt(tmp_path, place, ids):
 # Folders
 
 
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("dataset_x.json", {"images": [{"filename": "a.png", "split": "test", "sentences": [{"raw": "x"}]}]}),
+        ("captions.json", {"a.png": ["x"]}),
+        ("sample_submission.csv", "imgId_eId,val\na_0,0\n"),
+        ("prompts.csv", "imgId,prompt\na,x\n"),
+        ("table.csv", "image,caption\na.png,x\n"),
+    ],
+)
+def test_the_image_folder_may_be_named(tmp_path, file, content):
+    write(tmp_path / "data" / file, content)
+    touch(tmp_path / "elsewhere", "a.png")
+    with pytest.raises(FileNotFoundError, match=r"none of the files tried \(a\S* is in .*data; say where they are"):
+        read_dataset(tmp_path / "data")
+    data = read_dataset(tmp_path / "data", images=tmp_path / "elsewhere")
+    assert data.images["path"].tolist() == [str(tmp_path / "elsewhere" / "a.png")]
+
+
 def test_image_folder(tmp_path):
     touch(tmp_path, "b.JPG", "sub/a.png", "notes.txt", ".cache/c.jpg", "sub/clip.mp4")
     os.symlink(tmp_path, tmp_path / "sub" / "loop")
@@ -353,6 +385,20 @@ def test_image_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no image in .*empty \(.*\.jpg"):
         image_folder(tmp_path / "empty")
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    touch(tmp_path, "a.jpg", "locked/b.jpg")
+    scan = os.scandir
+
+    def deny(folder):
+        if str(folder).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.raises(PermissionError, match="locked"):
+        image_folder(tmp_path)
 
 
 def test_a_folder_in_no_known_layout_says_what_was_looked_for_and_found(tmp_path):
@@ -384,6 +430,13 @@ def test_captions_of_images_that_are_not_there(tmp_path):
     flickr(tmp_path / "none", images=[])
     with pytest.raises(FileNotFoundError, match=r"none of the files tried \(a.jpg, .*\) is in .*none"):
         read_dataset(tmp_path / "none")
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    touch(tmp_path, "a.jpg")
+    write(tmp_path / "t.csv", f"image,caption\n{'a dog ' * 100},x\n")
+    with pytest.raises(FileNotFoundError, match="none of the files tried"):
+        read_dataset(tmp_path)
 
 
 def test_lists_that_name_images_that_are_not_there(tmp_path):

@@ -2,12 +2,12 @@ import pickle
 import threading
 import warnings
 
+from clipknight import images
+from clipknight.images import UnreadableImage, find_unreadable, read_image
+
 import numpy as np
 import pytest
 from PIL import Image
-
-from clipknight import images
-from clipknight.images import UnreadableImage, find_unreadable, read_image
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -77,9 +77,9 @@ def test_other_colour_modes_keep_their_colours(tmp_path, mode):
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
-    levels = np.array([[0, 257 * 100, 65535]], np.uint16)
+    levels = np.array([[0, 257 * 200, 65535]], np.uint16)
     Image.fromarray(levels).save(tmp_path / f"a{suffix}")
-    assert np.asarray(read_image(tmp_path / f"a{suffix}"))[0].tolist() == [[0] * 3, [100] * 3, [255] * 3]
+    assert np.asarray(read_image(tmp_path / f"a{suffix}"))[0].tolist() == [[0] * 3, [200] * 3, [255] * 3]
 
 
 @pytest.mark.parametrize("values", [np.array([[0.5]], np.float32), np.array([[70000]], np.int32)])
@@ -151,12 +151,12 @@ def test_the_error_survives_pickling():
     assert (error.path, error.reason, str(error)) == ("a/b.jpg", "cut", "a/b.jpg: cut")
 
 
-def test_the_file_is_closed_and_can_be_removed(tmp_path):
-    halves().save(tmp_path / "a.png")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ResourceWarning)
-        read = read_image(tmp_path / "a.png")
-    (tmp_path / "a.png").unlink()
+def test_the_file_is_closed_even_where_frames_are_left(tmp_path, monkeypatch):
+    halves().save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (32, 16))])
+    opened, open_image = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda path: opened.append(open_image(path)) or opened[-1])
+    read = read_image(tmp_path / "a.gif")
+    assert len(opened) == 1 and opened[0].fp is None
     assert read.getpixel((0, 0)) == RED
 
 

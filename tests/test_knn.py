@@ -2,6 +2,10 @@ import doctest
 import pickle
 import tracemalloc
 
+import clipknight.knn
+from clipknight.embeddings import unit
+from clipknight.knn import DistanceWeightedKNN
+
 import faiss
 import numpy as np
 import pytest
@@ -10,10 +14,6 @@ from sklearn.metrics.pairwise import cosine_distances
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.estimator_checks import check_estimator
 from threadpoolctl import threadpool_limits
-
-import clipknight.knn
-from clipknight.embeddings import unit
-from clipknight.knn import DistanceWeightedKNN
 
 
 @pytest.fixture(autouse=True)

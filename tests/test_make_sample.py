@@ -3,11 +3,6 @@ import json
 import re
 from dataclasses import replace
 
-import av
-import numpy as np
-import pytest
-from PIL import Image
-
 import make_sample
 from clipknight import sample_backgrounds, sample_objects, sample_styles
 from clipknight.datasets import read_dataset
@@ -16,6 +11,11 @@ from clipknight.sample_drawing import FRAMES, SIZE, draw, draw_frames
 from clipknight.sample_pen import COLOURS
 from clipknight.sample_scenes import draw_clips, draw_scenes
 from clipknight.sample_world import BACKGROUNDS, MOTIONS, STYLES, THINGS
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
 
 
 def made(folder, *flags):

@@ -1,15 +1,13 @@
 """Training images: albumentations, each transform switched by a setting, repeatable by (seed, epoch, image)."""
 
-import clipknight  # noqa: F401  (keeps albumentations from asking the network for its version)
+from clipknight.encoders import ClipEncoder
+from clipknight.images import read_image
 
 import albumentations as A
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
-
-from clipknight.encoders import ClipEncoder
-from clipknight.images import read_image
 
 cv2.setNumThreads(0)  # loader processes are the parallelism
 
@@ -48,8 +46,11 @@ class TrainingImages(TorchDataset):
 class EpochBatches:
     """Batches of (epoch, row) in a shuffled order of their own for each epoch; whole batches only. For `batch_sampler`.
 
-    The epoch travels with the row because loader processes keep no state that the trainer could set.
+    accelerate shares batches out among processes by `batch_size` and `drop_last`. The epoch travels with the row:
+    loader processes keep no state that the trainer could set.
     """
+
+    drop_last = True
 
     def __init__(self, rows: int, batch_size: int, seed: int):
         if rows < batch_size:

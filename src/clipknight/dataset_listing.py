@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from clipknight.caption_table import a_few
 from clipknight.media_files import ids_of
+
+import numpy as np
+import pandas as pd
 
 SPLITS = ("train", "valid", "test", "")
 SPLIT_NAMES = {
@@ -99,6 +99,15 @@ def known_splits(rows: pd.DataFrame) -> pd.DataFrame:
         allowed = ", ".join(filter(None, SPLIT_OF))
         raise ValueError(f"{row['place']} {row['number']}: the split {row['split']!r} is none of {allowed}")
     return rows.assign(split=split)
+
+
+def only(found: list[Path]) -> Path:
+    """The file that describes the dataset, where there can be one only."""
+    if len(found) > 1:
+        raise ValueError(
+            f"{found[0].parent} has {a_few(path.name for path in found)}; give the path of the one to read"
+        )
+    return found[0]
 
 
 def _with_position(rows: pd.DataFrame, files: pd.Series, ids: pd.Series, root: Path) -> pd.DataFrame:

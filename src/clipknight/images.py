@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .avif".split())
+IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"])
 MAX_PIXELS = 89_478_485  # a decoded RGB image of 256 MiB, where Pillow begins to warn of decompression bombs
 BLOCK = 4096  # images in flight while checking
 QUIET_BELOW = 2000  # images that are checked without a progress bar
@@ -88,4 +88,4 @@ def _sixteen_bit_gray(image: Image.Image) -> Image.Image:
     levels = np.asarray(image)
     if levels.min() < 0 or levels.max() > 65535:
         raise ValueError("32-bit integer pixels have no known range; save it with 8 or 16 bits")
-    return Image.fromarray((levels.astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")

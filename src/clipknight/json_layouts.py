@@ -5,10 +5,8 @@ import posixpath
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from clipknight.caption_table import Columns, a_few, read_text
-from clipknight.dataset_listing import NO_SPLITS, SPLIT_OF, Listing, known_splits, numbered
+from clipknight.dataset_listing import NO_SPLITS, SPLIT_OF, Listing, known_splits, numbered, only
 from clipknight.images import IMAGE_SUFFIXES
 from clipknight.media_files import (
     VIDEO_SUFFIXES,
@@ -16,11 +14,12 @@ from clipknight.media_files import (
     listed,
     name_videos,
     no_images,
-    only,
     parents,
     suffix_of,
     walk,
 )
+
+import pandas as pd
 
 
 def karpathy(folder: Path, found: list[Path], columns: Columns, images: Path | None) -> Listing | None:
@@ -38,7 +37,7 @@ def karpathy(folder: Path, found: list[Path], columns: Columns, images: Path | N
         raise ValueError(f"{path}: an image or a sentence has no {error}") from None
     captions = splits.drop(columns="split").iloc[[i for i, _ in said]]
     captions = captions.assign(caption=pd.array([text for _, text in said], dtype="str"))
-    root = image_root(folder, splits["name"], images)
+    root = image_root(images or folder, splits["name"])
     files = listed(root, splits["name"], IMAGE_SUFFIXES)
     return Listing("karpathy", root, files, captions, known_splits(splits))
 
@@ -49,19 +48,12 @@ def coco(folder: Path, found: list[Path], columns: Columns, images: Path | None)
     splits, captions = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
     folder = folder.parent if folder.name == "annotations" else folder
     try:
-        root = image_root(folder, splits["name"], images and _has_parts(images, splits["name"]))
+        root = image_root(images or folder, splits["name"])
     except FileNotFoundError:  # no folder for each part
         for frame in (splits, captions):
             frame["name"] = frame["name"].str.replace(r"^[^/]*/", "", regex=True)
-        root = image_root(folder, splits["name"], images)
+        root = image_root(images or folder, splits["name"])
     return Listing("coco", root, listed(root, splits["name"], IMAGE_SUFFIXES), captions, splits)
-
-
-def _has_parts(images: Path, names: pd.Series) -> Path:
-    """`images` if it has the folders that names begin with, FileNotFoundError if not."""
-    if not any((images / part).is_dir() for part in parents(names)):
-        raise no_images(names.head(3), [images])
-    return images
 
 
 def _coco_part(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -118,7 +110,7 @@ def caption_lists(folder: Path, found: list[Path], columns: Columns, images: Pat
     captions = numbered(
         names, f"{found[0].name}, caption number", caption=[t for texts in data.values() for t in texts]
     )
-    root = image_root(folder, pd.Series(list(data), dtype="str"), images)
+    root = image_root(images or folder, pd.Series(list(data), dtype="str"))
     files = walk(root, VIDEO_SUFFIXES | IMAGE_SUFFIXES)
     video = name_videos(pd.Series(files, dtype="str"))
     files = [file for file in files if suffix_of(file) in (VIDEO_SUFFIXES if video else IMAGE_SUFFIXES)]

@@ -5,15 +5,15 @@ import math
 from numbers import Integral, Real
 from pathlib import Path
 
+from clipknight.atomic import atomic_folder
+from clipknight.embeddings import unit
+
 import faiss
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
-
-from clipknight.atomic import atomic_folder
-from clipknight.embeddings import unit
 
 PAPER_NEIGHBORS = 100
 SPARE = 16  # candidates beyond the k asked for: they settle ties at the k-th place without a second search

@@ -5,23 +5,30 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from clipknight.caption_table import a_few
 from clipknight.images import IMAGE_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset(".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .flv .wmv .3gp .gif".split())
+import numpy as np
+import pandas as pd
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp", ".gif"]
+)
 
 
 def walk(root: Path, suffixes: Iterable[str]) -> list[str]:
-    """The files below `root` with these suffixes. Hidden names are left out, linked folders followed once."""
+    """The files below `root` with these suffixes. Hidden names are left out, linked folders followed once.
+
+    OSError for a folder that cannot be read.
+    """
     found, seen = [], set()
-    for top, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(top)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        found += [] if real in seen else _in_folder(os.path.relpath(top, root), files, suffixes)
-        seen.add(real)
+    for top, folders, files in os.walk(root, followlinks=True, onerror=_raise):
+        if os.path.realpath(top) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(top))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += _in_folder(os.path.relpath(top, root), files, suffixes)
     return found
 
 
@@ -35,13 +42,11 @@ def listed(root: Path, names: pd.Series, suffixes: Iterable[str]) -> list[str]:
     return list(files[(names.get_indexer(files) >= 0) | (names.get_indexer(ids_of(files)) >= 0)])
 
 
-def image_root(folder: Path, names: pd.Series, images: Path | None) -> Path:
-    """The folder that `names` are relative to: `images` if given, else `folder` or the subfolder that has the files.
+def image_root(folder: Path, names: pd.Series) -> Path:
+    """The folder that `names` are relative to: `folder` or the subfolder that has the files.
 
     FileNotFoundError when a few of the names, tried in each, are in none.
     """
-    if images is not None:
-        return images
     below = [sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith(".")]
     below.sort(key=lambda sub: (not re.search("(?i)image|video", sub.name), sub))
     candidates = [folder, *(place for sub in below for place in (sub, sub / sub.name) if place.is_dir())]
@@ -49,7 +54,7 @@ def image_root(folder: Path, names: pd.Series, images: Path | None) -> Path:
     media = sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     tried = [name + suffix for name in few for suffix in ([""] if suffix_of(name) in media else media)]
     for place in candidates:
-        if any((place / name).is_file() for name in tried):
+        if any(os.path.isfile(place / name) for name in tried):  # Path.is_file raises for names that are too long
             return place
     raise no_images(few, candidates)
 
@@ -90,14 +95,10 @@ def no_images(names: Iterable[str], places: Iterable[Path]) -> FileNotFoundError
     )
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _in_folder(folder: str, files: list[str], suffixes: Iterable[str]) -> list[str]:
     prefix = "" if folder in ("", ".") else folder.replace(os.sep, "/") + "/"
     return [prefix + name for name in files if suffix_of(name) in suffixes and not name.startswith(".")]
-
-
-def only(found: list[Path]) -> Path:
-    if len(found) > 1:
-        raise ValueError(
-            f"{found[0].parent} has {a_few(path.name for path in found)}; give the path of the one to read"
-        )
-    return found[0]

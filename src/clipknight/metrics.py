@@ -1,9 +1,9 @@
 """Scores: average cosine over (image, caption) pairs, and retrieval recall."""
 
+from clipknight.embeddings import Embeddings, unit
+
 import numpy as np
 import pandas as pd
-
-from clipknight.embeddings import Embeddings, unit
 
 CHUNK_ROWS = 8192
 
@@ -29,7 +29,7 @@ def pair_cosines(predictions: Embeddings, targets: Embeddings, image_ids: np.nda
 
 
 def avg_cos(predictions: Embeddings, targets: Embeddings, image_ids: np.ndarray) -> float:
-    """Mean cosine over all (image, caption) pairs, Che et al. 2023, eq. 8. An image with five captions is five pairs."""
+    """Mean cosine over all (image, caption) pairs (Che et al. 2023, eq. 8): an image with five captions is five."""
     return float(pair_cosines(predictions, targets, image_ids).mean())
 
 
@@ -38,7 +38,8 @@ def retrieval_recall(
 ) -> dict[str, float]:
     """Recall@k both ways for unit rows `images` (N, D), `captions` (M, D); `image_of` (M,) indexes into `images`.
 
-    An image is found when any of its captions is among the k nearest; a caption, when its image is.
+    An image is found when any of its captions is among the k nearest; a caption, when its image is. Ties count against:
+    an encoder that gives everything one embedding finds nothing.
     """
     image_of = np.asarray(image_of)
     best_caption_rank = np.full(len(images), len(captions))
@@ -50,14 +51,20 @@ def retrieval_recall(
         for row, (begin, end) in enumerate(_spans(starts, start, len(similarity), len(captions))):
             own = caption_order[begin:end]
             if len(own):
-                best_caption_rank[start + row] = (similarity[row] > similarity[row, own].max()).sum()
+                best_caption_rank[start + row] = _at_least(similarity[row], own)
     for start in range(0, len(captions), 1024):
         similarity = captions[start : start + 1024] @ images.T
         own = similarity[np.arange(len(similarity)), image_of[start : start + 1024]]
-        caption_rank[start : start + 1024] = (similarity > own[:, None]).sum(axis=1)
+        caption_rank[start : start + 1024] = (similarity >= own[:, None]).sum(axis=1) - 1
     with_captions = np.isin(np.arange(len(images)), image_of)
     recalls = {f"image_to_text_r{k}": float((best_caption_rank[with_captions] < k).mean()) for k in at}
     return recalls | {f"text_to_image_r{k}": float((caption_rank < k).mean()) for k in at}
+
+
+def _at_least(similarity: np.ndarray, own: np.ndarray) -> int:
+    """How many others are as near as the nearest of `own`."""
+    as_near = similarity >= similarity[own].max()
+    return int(as_near.sum() - as_near[own].sum())
 
 
 def _spans(starts: np.ndarray, first: int, count: int, total: int) -> list[tuple[int, int]]:

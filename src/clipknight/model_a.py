@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
-import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-
 from clipknight.atomic import atomic_file
 from clipknight.datasets import Dataset
 from clipknight.embedding_cache import image_embeddings
 from clipknight.embeddings import Embeddings, unit
 from clipknight.encoders import ClipEncoder, load_clip
 from clipknight.heads import HEADS
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 
 class ModelA(nn.Module):
@@ -61,13 +61,17 @@ class ModelAPredictor:
         best = run.folder / "best"
         if not (best / "head.json").is_file():
             raise FileNotFoundError(f"{best} has no head: the run {run.name!r} has not finished its first stage")
-        self.encoder = load_clip(str(best), device)
+        self.encoder = load_clip(str(best), device, run.settings["precision"])
         description = json.loads((best / "head.json").read_text())
         self.head = HEADS[description.pop("head")](**description)
         self.head.load_state_dict(load_file(best / "head.safetensors"))
         self.name = run.name
 
-    def predict(self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False) -> Embeddings:
+    def predict(
+        self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
+    ) -> Embeddings:
         """Unit predictions (N, target_dim) by image id."""
-        images = image_embeddings(self.encoder, dataset, batch_size=batch_size, workers=workers, skip_unreadable=skip_unreadable)
+        images = image_embeddings(
+            self.encoder, dataset, batch_size=batch_size, workers=workers, skip_unreadable=skip_unreadable
+        )
         return Embeddings(images.ids, apply_head(self.head, images.vectors), {"run": self.name})

@@ -22,7 +22,11 @@ class ModelBPredictor:
         self.knn = DistanceWeightedKNN.from_folder(run.folder / "best")
         self.name = run.name
 
-    def predict(self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False) -> Embeddings:
+    def predict(
+        self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
+    ) -> Embeddings:
         """Unit predictions (N, target_dim) by image id."""
-        images = image_embeddings(self.encoder, dataset, batch_size=batch_size, workers=workers, skip_unreadable=skip_unreadable)
+        images = image_embeddings(
+            self.encoder, dataset, batch_size=batch_size, workers=workers, skip_unreadable=skip_unreadable
+        )
         return Embeddings(images.ids, unit(self.knn.predict(images.vectors)).astype("float32"), {"run": self.name})

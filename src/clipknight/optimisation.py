@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from clipknight.atomic import atomic_file
+
 import timm.optim
 import torch
 from timm.utils import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
-
-from clipknight.atomic import atomic_file
 
 # timm's towers say how their parameters stack; open_clip's own do not, so they are told here, in timm's terms.
 VIT_LAYERS = {
@@ -19,7 +19,9 @@ VIT_LAYERS = {
 RESNET_LAYERS = {"stem": r"^conv\d|^bn\d", "blocks": [(r"^layer(\d+)\.(\d+)", None), (r"^attnpool", (99999,))]}
 
 
-def tower_groups(visual: nn.Module, lr: float, layer_decay: float, freeze_below: float, weight_decay: float) -> list[dict]:
+def tower_groups(
+    visual: nn.Module, lr: float, layer_decay: float, freeze_below: float, weight_decay: float
+) -> list[dict]:
     """Optimizer groups of an image tower: the top layer learns at `lr`, each one below at `layer_decay` times that.
 
     Layers whose share falls below `freeze_below` are frozen: no gradient is computed for them, which on a
@@ -41,6 +43,11 @@ def new_layer_groups(modules: Iterable[nn.Module], lr: float, weight_decay: floa
     return [{"params": parameters, "lr": lr, "weight_decay": weight_decay}]
 
 
+def mixed(precision: torch.dtype) -> str:
+    """accelerate's name for a precision."""
+    return {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}[precision]
+
+
 def freeze_batch_norm(model: nn.Module) -> None:
     """Keep the pretrained running statistics: a small batch would spoil them. Call after `model.train()`."""
     for module in model.modules():
@@ -60,40 +67,50 @@ class TrainingState:
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, int(warmup * steps), steps)
         # Warm-up lets a short run's average forget its start: 0.9998 alone would remember it for 5,000 steps.
         self.ema = ModelEmaV3(model, ema_decay, use_warmup=True) if ema_decay else None
+        # Frozen layers and statistics stay what the encoder was loaded with: they need no saving.
+        self.trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         self.steps_done, self.position, self.best = 0, (0, 0), float("-inf")
+        self.epoch_loss = 0.0  # sum over the epoch's batches so far
 
     @property
     def averaged(self) -> nn.Module:
         """The model to evaluate and save: the EMA where there is one."""
         return self.ema.module if self.ema else self.model
 
-    def step(self, clip_norm: float, accelerator) -> None:
+    def step(self, clip_norm: float, accelerator=None) -> None:
         """One optimizer step from the gradients at hand."""
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        accelerator.clip_grad_norm_(trained, clip_norm)
+        clip = accelerator.clip_grad_norm_ if accelerator else nn.utils.clip_grad_norm_
+        clip(trained, clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         self.steps_done += 1
         if self.ema:
-            self.ema.update(accelerator.unwrap_model(self.model), step=self.steps_done)
+            self.ema.update(self.model, step=self.steps_done)
 
     def save(self, file: Path) -> None:
         state = {
-            "model": self.model.state_dict(),
+            "model": self._trained_of(self.model),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "ema": self.ema.module.state_dict() if self.ema else None,
+            "ema": self._trained_of(self.ema.module) if self.ema else None,
             "progress": (self.steps_done, self.position, self.best),
+            "epoch_loss": self.epoch_loss,
         }
         with atomic_file(file) as temporary:
             torch.save(state, temporary)
 
     def load(self, file: Path) -> None:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.ema:
-            self.ema.module.load_state_dict(state["ema"])
+            self.ema.module.load_state_dict(state["ema"], strict=False)
         self.steps_done, self.position, self.best = state["progress"]
+        self.epoch_loss = state.get("epoch_loss", 0.0)
+
+    def _trained_of(self, model: nn.Module) -> dict[str, Tensor]:
+        tensors = model.state_dict()
+        return {name: tensors[name] for name in self.trained}

@@ -1,10 +1,11 @@
 """Where the project's folders are, whatever folder a command is called from."""
 
+import os
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 ROOT = _CHECKOUT if (_CHECKOUT / "src" / "clipknight").is_dir() else Path.cwd()  # installed without a checkout: here
-OUTPUTS = ROOT / "outputs"
+OUTPUTS = Path(os.environ.get("CLIPKNIGHT_OUTPUTS", ROOT / "outputs")).absolute()  # set it to use another disk
 
 
 def existing(path: str | Path) -> Path:

@@ -5,6 +5,7 @@ metrics.jsonl   one line an event                  last/        to resume       
 predictions/<split>/                               rows of id + vector, what the blend and the submission read
 """
 
+import dataclasses
 import importlib
 import json
 import os
@@ -17,9 +18,13 @@ from pathlib import Path
 
 from clipknight import __version__
 from clipknight.atomic import atomic_file
+from clipknight.datasets import Dataset
 from clipknight.embeddings import Embeddings
 from clipknight.project_paths import OUTPUTS, existing
 from clipknight.settings import load_settings, save_settings
+
+# Settings that change no result: a run may go on with others.
+IRRELEVANT = ("resume", "overwrite", "workers", "device", "save_every", "skip_unreadable")
 
 
 @dataclass(frozen=True)
@@ -29,24 +34,41 @@ class Run:
     folder: Path
 
     @classmethod
-    def start(cls, name: str, settings, predictor: str = "", resume: bool = False, overwrite: bool = False) -> "Run":
+    def start(
+        cls, name: str, settings, predictor: str = "", resume: bool = False, overwrite: bool = False, **info
+    ) -> "Run":
         """Make `outputs/<name>/`. FileExistsError for an existing run unless it is resumed or overwritten.
 
-        `predictor` names the function that loads the run as a predictor, `clipknight.<module>:<function>`.
+        `predictor` names what loads the run as a predictor, `clipknight.<module>:<class>`; `info` goes into run.json.
         """
-        run = cls(Path(name) if Path(name).is_absolute() else OUTPUTS / name)
+        run = cls.at(name)
         if run.folder.exists() and not resume:
             if not overwrite:
-                raise FileExistsError(f"{run.folder} exists: pass --resume to go on with it or --overwrite to replace it")
-            if not (run.folder / "run.json").is_file() and any(run.folder.iterdir()):
+                raise FileExistsError(
+                    f"{run.folder} exists: pass --resume to go on with it or --overwrite to replace it"
+                )
+            if not run.exists and any(run.folder.iterdir()):
                 raise FileExistsError(f"{run.folder} is not a run's folder: choose another --run")
             shutil.rmtree(run.folder)
-        if (run.folder / "settings.yaml").is_file():
+        if (run.folder / "settings.yaml").is_file() and run.exists:
             run._check_same(settings)
         save_settings(settings, run.folder / "settings.yaml")
-        if not (run.folder / "run.json").is_file():
-            run._write_info({"script": Path(sys.argv[0]).stem, "predictor": predictor, "machine": machine(), "finished": False})
+        if not run.exists:
+            run._write_info(
+                {
+                    "script": Path(sys.argv[0]).stem,
+                    "predictor": predictor,
+                    "machine": machine(),
+                    "finished": False,
+                    **info,
+                }
+            )
         return run
+
+    @classmethod
+    def at(cls, name: str) -> "Run":
+        """The run called `name`, whether it exists or not."""
+        return cls(Path(name) if Path(name).is_absolute() else OUTPUTS / name)
 
     @classmethod
     def open(cls, name: str | Path) -> "Run":
@@ -79,8 +101,10 @@ class Run:
 
     def log(self, **event) -> None:
         """Append one line to `metrics.jsonl`."""
-        with open(self.folder / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"time": round(time.time(), 1), **event}) + "\n")
+        path = self.folder / "metrics.jsonl"
+        cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")  # by a kill: leave that line behind
+        with open(path, "a") as file:
+            file.write("\n" * cut_short + json.dumps({"time": round(time.time(), 1), **event}) + "\n")
 
     def events(self) -> list[dict]:
         """All logged lines, in order; a line cut short by a kill is left out."""
@@ -103,9 +127,21 @@ class Run:
         folder = self.folder / "predictions" / split
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"run {self.name!r} has no predictions for {split!r}: python src/predict.py --run {self.name} --split {split}"
+                f"run {self.name!r} has no predictions for {split!r}: "
+                f"python src/predict.py --run {self.name} --data DATASET --split {split}"
             )
         return Embeddings.load(folder)
+
+    def save_split_predictions(self, dataset: Dataset, s) -> None:
+        """Predict the valid and, where there is one, the test split with what the run has learnt, and save both.
+
+        `s` are the script's settings: device, workers, skip_unreadable (of test images; all of valid is scored).
+        """
+        predictor = self.load_predictor(s.device)
+        self.save_predictions("valid", predictor.predict(dataset.split("valid"), workers=s.workers))
+        if len(test := dataset.split("test")):
+            rows = predictor.predict(test, workers=s.workers, skip_unreadable=s.skip_unreadable)
+            self.save_predictions("test", rows)
 
     def load_predictor(self, device: str = "auto"):
         """The run as a predictor: `predict(dataset, **options) -> Embeddings` of any images."""
@@ -114,16 +150,26 @@ class Run:
             raise ValueError(f"run {self.name!r} predicts nothing (predictor {self.info['predictor']!r})")
         return getattr(importlib.import_module(module), function)(self, device)
 
-    def _check_same(self, settings) -> None:
-        """A resumed run must go on with what it was started with."""
-        ignored = {"resume", "overwrite", "workers", "device"}
-        before = self.settings
-        changed = [
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "run.json").is_file()
+
+    def made_with(self, settings) -> bool:
+        """Whether the run's settings are these, save for what changes no result."""
+        return not self._changed(settings)
+
+    def _changed(self, settings) -> list[str]:
+        defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+        before = {**defaults, **self.settings}  # a setting that the run does not know yet had its default's effect
+        return [
             f"{key} {before.get(key)!r} -> {value!r}"
             for key, value in vars(settings).items()
-            if key not in ignored and before.get(key) != (str(value) if isinstance(value, Path) else value)
+            if key not in IRRELEVANT and before.get(key) != value
         ]
-        if changed:
+
+    def _check_same(self, settings) -> None:
+        """A resumed run must go on with what it was started with."""
+        if changed := self._changed(settings):
             raise ValueError(f"{self.folder} was started with other settings: {'; '.join(changed)}")
 
     def _write_info(self, info: dict) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from clipknight.sample_pen import GLASS, PAPER, WOOD, Colour, Pen, shade
+
 import cv2
 import numpy as np
-
-from clipknight.sample_pen import GLASS, PAPER, WOOD, Colour, Pen, shade
 
 Rng = np.random.Generator
 

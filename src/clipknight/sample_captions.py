@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from clipknight.sample_pen import COLOURS
 from clipknight.sample_world import BACKGROUNDS, CLIP_STYLES, MOTIONS, STYLES, THINGS, Group
+
+import numpy as np
 
 # The vocabulary. A colour's words, a size's words, and so on: the first is the plain one.
 

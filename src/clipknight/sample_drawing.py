@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import cv2
-import numpy as np
-
 from clipknight.sample_backgrounds import background, soften
 from clipknight.sample_objects import sprite
 from clipknight.sample_pen import COLOURS
 from clipknight.sample_scenes import Clip, Placed, Scene
 from clipknight.sample_styles import FILTERS
 from clipknight.sample_world import BACKGROUNDS, THINGS
+
+import cv2
+import numpy as np
 
 SIZE, FRAMES, FPS = 224, 24, 12
 _CANVAS = 2 * SIZE  # drawn at twice the size, then reduced

@@ -6,8 +6,6 @@ A drawing fills the unit square (x right, y down), stands on its lower edge and,
 from collections.abc import Callable
 from itertools import pairwise
 
-import numpy as np
-
 from clipknight.sample_pen import (
     BEAK,
     COLOURS,
@@ -24,6 +22,8 @@ from clipknight.sample_pen import (
     curve,
     shade,
 )
+
+import numpy as np
 
 # Parts that several drawings share.
 

@@ -6,10 +6,10 @@ sample share one, so none of the test scenes was trained on.
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from clipknight.sample_captions import describe, pick, tell_motion
 from clipknight.sample_world import BACKGROUNDS, CLIP_STYLES, STYLES, THINGS, Group, Spot
+
+import numpy as np
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 """Settings of a script: one frozen dataclass, filled from defaults < --config YAML < flags (jsonargparse)."""
 
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar, get_origin, get_type_hints
+from typing import TypeVar, get_args, get_origin, get_type_hints
+
+from clipknight.atomic import atomic_file
 
 import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
-
-from clipknight.atomic import atomic_file
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows what the dataclass documents
 S = TypeVar("S")
@@ -22,7 +23,7 @@ def parse(settings: type[S], argv: Sequence[str] | None = None, description: str
     that free words go to. Unknown flags and unknown keys of the file end the program with their name.
     """
     script = Path(sys.argv[0]).name if argv is None else ""
-    parser = ArgumentParser(prog=script or None, description=description)
+    parser = ArgumentParser(prog=script or None, description=description, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the settings below; flags win")
     parser.add_class_arguments(settings)
     words = _in_parser_form(settings, list(sys.argv[1:] if argv is None else argv), positional)
@@ -45,7 +46,7 @@ def load_settings(path: str | Path) -> dict:
 def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[str]:
     """Rewrite switches, word lists and dashed names into the one `--name=value` form the parser takes."""
     types = get_type_hints(settings)
-    words, free, i = [], [], 0
+    config, words, free, i = [], [], [], 0
     while i < len(argv):
         word, i = argv[i], i + 1
         if not word.startswith("--"):
@@ -53,7 +54,10 @@ def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[st
             continue
         name, equals, value = word[2:].partition("=")
         name = name.replace("-", "_")
-        if equals:
+        if name == "config":  # goes first: the parser lets the later word win
+            config += [f"--config={value}"] if equals else ["--config", *argv[i : i + 1]]
+            i += not equals
+        elif equals:
             words.append(f"--{name}={value}")
         elif types.get(name) is bool:
             words.append(f"--{name}=true")
@@ -63,25 +67,18 @@ def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[st
             start = i
             while i < len(argv) and not argv[i].startswith("--"):
                 i += 1
-            words.append(f"--{name}={_flow_list(argv[start:i])}")
+            words.append(f"--{name}={_flow_list(argv[start:i], types[name])}")
         else:
             words.append(f"--{name}")
-            if i < len(argv) and (name in types or name == "config"):
+            if i < len(argv) and name in types:
                 words.append(argv[i])
                 i += 1
     if free and positional:
-        words.append(f"--{positional}={_flow_list(free)}")
+        words.append(f"--{positional}={_flow_list(free, types[positional])}")
         free = []
-    return words + free
+    return config + words + free
 
 
-def _flow_list(words: list[str]) -> str:
-    return yaml.safe_dump([yaml.safe_load(w) if _is_number(w) else w for w in words], default_flow_style=True).strip()
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _flow_list(words: list[str], of: type) -> str:
+    """YAML of a list: strings quoted, for `7` and `1e3` may be names too."""
+    return json.dumps(words, ensure_ascii=False) if get_args(of) == (str,) else f"[{', '.join(words)}]"

@@ -7,15 +7,15 @@ that Che et al. 2023 follow: 0.7).
 
 from pathlib import Path
 
+from clipknight.atomic import atomic_file
+from clipknight.datasets import Dataset
+from clipknight.embeddings import Embeddings
+
 import faiss
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-
-from clipknight.atomic import atomic_file
-from clipknight.datasets import Dataset
-from clipknight.embeddings import Embeddings
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -68,6 +68,6 @@ def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, s
         with atomic_file(file) as temporary:
             split.rename_axis("id").rename("split").to_csv(temporary)
         print(f"{dataset.name} names no split: made one by groups of similar captions, {file}")
-    split = pd.read_csv(file, dtype=str, index_col="id")["split"]
+    split = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="id")["split"]
     # Images without captions cannot be grouped or scored: they are there to be predicted.
     return dataset.with_split(split.reindex(dataset.ids, fill_value="test"))

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from clipknight.caption_table import CaptionTable, Columns, read_caption_table, read_text
-from clipknight.dataset_listing import NO_CAPTIONS, NO_SPLITS, SPLIT_OF, Listing, known_splits, numbered
+from clipknight.dataset_listing import NO_CAPTIONS, NO_SPLITS, SPLIT_OF, Listing, known_splits, numbered, only
 from clipknight.images import IMAGE_SUFFIXES
-from clipknight.media_files import VIDEO_SUFFIXES, ids_of, image_root, listed, name_videos, only, under_one_folder, walk
+from clipknight.media_files import VIDEO_SUFFIXES, ids_of, image_root, listed, name_videos, under_one_folder, walk
+
+import pandas as pd
 
 
 def flickr(folder: Path, found: list[Path], columns: Columns, images: Path | None) -> Listing | None:
@@ -27,16 +27,19 @@ def flickr(folder: Path, found: list[Path], columns: Columns, images: Path | Non
 
 
 def competition(folder: Path, found: list[Path], columns: Columns, images: Path | None) -> Listing | None:
-    """Stable Diffusion - Image to Prompts: prompts.csv, sample_submission.csv or both.
+    """Stable Diffusion - Image to Prompts: prompts.csv with or without sample_submission.csv, or the latter alone.
 
     Images without a prompt are the test images. Those with one are not, even where sample_submission.csv lists them:
     it lists the competition's own seven, which have prompts.
     """
+    tables = {path.name for pattern in ("*.csv", "*.tsv", "*.parquet") for path in folder.glob(pattern)}
+    if "prompts.csv" not in tables and tables != {"sample_submission.csv"}:
+        return None
     asked = _submission_ids(folder / "sample_submission.csv")
-    if found[0].name == "prompts.csv":
-        root, captions, splits = _from_table(read_caption_table(found[0], columns), folder, images)
+    if "prompts.csv" in tables:
+        root, captions, splits = _from_table(read_caption_table(folder / "prompts.csv", columns), folder, images)
     else:
-        root, captions, splits = image_root(folder, asked["name"], images), NO_CAPTIONS, NO_SPLITS
+        root, captions, splits = image_root(images or folder, asked["name"]), NO_CAPTIONS, NO_SPLITS
     named = pd.concat([captions["name"], splits["name"]])
     asked = asked[~asked["name"].isin(pd.concat([named, ids_of(named)]))]
     return Listing("competition", root, walk(root, IMAGE_SUFFIXES), captions, pd.concat([splits, asked]))
@@ -46,7 +49,7 @@ def _submission_ids(path: Path) -> pd.DataFrame:
     """The image ids in the `<imgId>_<number>` rows of sample_submission.csv, as test images; none without the file."""
     if not path.is_file():
         return NO_SPLITS
-    rows = pd.read_csv(path, dtype="str", keep_default_na=False)
+    rows = pd.read_csv(path, dtype="str")
     if "imgId_eId" not in rows or rows.empty:
         raise ValueError(f"{path} needs the columns imgId_eId,val and rows")
     ids = rows["imgId_eId"].str.replace(r"_\d+$", "", regex=True).drop_duplicates()
@@ -54,8 +57,8 @@ def _submission_ids(path: Path) -> pd.DataFrame:
 
 
 def one_table(folder: Path, found: list[Path], columns: Columns, images: Path | None) -> Listing | None:
-    """One CSV or Parquet table, which alone says which images there are."""
-    table = read_caption_table(only(found), columns)
+    """One CSV or Parquet table, which alone says which images there are. A sample_submission.csv may be beside it."""
+    table = read_caption_table(only([path for path in found if path.name != "sample_submission.csv"] or found), columns)
     root, captions, splits = _from_table(table, folder, images)
     names = pd.concat([captions["name"], splits["name"]])
     video = table.image_column == "video" or name_videos(names)
@@ -67,7 +70,7 @@ def _from_table(table: CaptionTable, folder: Path, images: Path | None) -> tuple
     """The image folder, the captions and the splits of a table."""
     rows = table.rows.assign(place=table.place)
     base, rows["name"] = under_one_folder(images or folder, rows["name"])
-    root = image_root(base, rows["name"], base if images else None)
+    root = image_root(base, rows["name"])
     if "split" not in rows:
         return root, rows, NO_SPLITS
     rows = known_splits(rows)

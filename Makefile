@@ -1,0 +1,34 @@
+# Every target sets up .venv by itself from requirements.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo flickr8k test lint notebooks
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): requirements.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("clipknight needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+demo: $(READY)  ## the whole pipeline on the built-in synthetic sample: outputs/submission.csv and outputs/report.html
+	$(BIN)/python src/pipeline.py configs/sample.yaml
+
+flickr8k: $(READY)  ## README's score table, from input/flickr8k (an hour on 2 cores; goes on after a kill)
+	$(BIN)/python src/pipeline.py configs/flickr8k.yaml
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff: errors and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+notebooks: $(READY)  ## execute the notebooks in place, on the sample
+	$(BIN)/python src/make_sample.py
+	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb

@@ -1,0 +1,127 @@
+"""Blend the predictions of any number of runs into an ensemble.
+
+The weights are fitted on valid, which no member may have trained on (a member that did gets more weight than it earns,
+and no score printed here can tell). The ensemble's score is cross-fitted: each image is blended by weights fitted on
+folds that hold neither it nor an image with similar captions. Those out-of-fold rows are the run's valid predictions;
+its test predictions, and `predict.py`, use the weights fitted on all of valid.
+
+    python src/blend.py --data input/flickr8k --members a b --run ensemble
+    python src/blend.py --data input/flickr8k --members a b --weights 0.6 0.4 --run sixty_forty
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clipknight.atomic import atomic_file
+from clipknight.blending import aligned_members, blend, cross_fitted, fit_weights, open_members
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embeddings import Embeddings
+from clipknight.errors import user_errors
+from clipknight.project_paths import OUTPUTS
+from clipknight.runs import Run
+from clipknight.settings import parse
+from clipknight.splits import similarity_groups
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """Settings of blend.py"""
+
+    members: list[str]
+    """names of two runs or more"""
+    run: str = "ensemble"
+    """name of the run: outputs/<run>"""
+    weights: list[float] = field(default_factory=list)
+    """one a member, instead of fitting them; scaled to sum 1"""
+    folds: int = 5
+    """parts of valid that are blended by weights fitted on the others"""
+    similarity: float = 0.7
+    """images with captions of this cosine or more go to one fold"""
+    overwrite: bool = False
+    """replace the run"""
+
+
+@user_errors
+def main(argv=None) -> float:
+    s = parse(Settings, argv, __doc__)
+    runs = open_members(s.members)
+    if any(run.folder.resolve() == (OUTPUTS / s.run).resolve() for run in runs.values()):
+        raise ValueError(f"--run {s.run!r} is one of the members: name the blend otherwise")
+    given = given_weights(s)
+    data = CaptionedDataset.of(s)
+    valid = data.split("valid")
+    members = valid_predictions(runs, valid.dataset.ids)
+    test = len(data.dataset.split("test"))
+    test_members = aligned_members({name: run.predictions("test") for name, run in runs.items()}) if test else {}
+
+    vectors = [member.vectors for member in members.values()]
+    if given is None:
+        target_sums = valid.mean_targets() * np.bincount(valid.image_of_caption)[:, None]
+        groups = similarity_groups(valid.targets, valid.dataset.captions["id"].to_numpy(), s.similarity)
+        blended, fold, fold_weights = cross_fitted(
+            vectors, target_sums, groups[valid.dataset.ids].to_numpy(), s.folds, s.seed
+        )
+        weights, fitted = fit_weights(vectors, target_sums), f"fitted on valid, {len(valid.dataset)} images"
+        how = f"cross-fitted, {s.folds} folds"
+    else:
+        blended, weights, fitted, how = blend(vectors, given), given, "given", "given weights"
+    equal = blend(vectors, np.full(len(vectors), 1 / len(vectors)))
+
+    ids = valid.dataset.ids
+    scores = {name: valid.avg_cos(member) for name, member in members.items()}
+    best = max(scores, key=scores.get)
+    score = valid.avg_cos(Embeddings(ids, blended))
+    table = [(name, scores[name], weight) for name, weight in zip(members, weights)]
+    table += [("equal weights", valid.avg_cos(Embeddings(ids, equal)), None), (f"ensemble ({how})", score, None)]
+
+    info = {"members": list(members), "weights": [float(w) for w in weights], "weights_from": fitted}
+    run = Run.start(s.run, s, "clipknight.blending:BlendPredictor", overwrite=s.overwrite, **info)
+    run.save_predictions("valid", Embeddings(ids, blended, {"run": run.name, "blended": how}))
+    if test:
+        rows = blend([member.vectors for member in test_members.values()], weights)
+        run.save_predictions("test", Embeddings(next(iter(test_members.values())).ids, rows, {"run": run.name, **info}))
+    with atomic_file(run.folder / "scores.csv") as temporary:
+        pd.DataFrame(table, columns=["member", "avg_cos", "weight"]).to_csv(temporary, index=False)
+    if given is None:
+        for f, row in enumerate(fold_weights):
+            run.log(fold=f, images=int((fold == f).sum()), weights=row.tolist())
+    run.log(avg_cos=score)
+    run.finish(avg_cos=score, members=scores, weights=dict(zip(members, info["weights"])))
+
+    width = max(len(name) for name, _, _ in table)
+    print(f"valid Avg-Cos over {len(valid.targets)} pairs, {len(ids)} images; weights {fitted}")
+    for name, value, weight in table:
+        print(f"  {name:<{width}}  {value:.4f}" + ("" if weight is None else f"  weight {weight:.3f}"))
+    if given is None:
+        spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fold_weights.T))
+        print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fold)))}")
+    print(f"gain over the best member ({best}): {score - scores[best]:+.4f} -> {run.folder}")
+    return score
+
+
+def given_weights(s: Settings) -> np.ndarray | None:
+    """The user's weights at sum 1; None to fit them."""
+    if not s.weights:
+        return None
+    weights = np.array(s.weights, dtype=float)
+    if len(weights) != len(s.members) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum():
+        raise ValueError(
+            f"--weights {s.weights} for {len(s.members)} members: give each one weight, none negative, not all 0"
+        )
+    return weights / weights.sum()
+
+
+def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray) -> dict[str, Embeddings]:
+    """The members' valid rows in the order of `ids`. KeyError when they were made on another split."""
+    try:
+        members = aligned_members({name: run.predictions("valid") for name, run in runs.items()})
+        return {name: member.aligned_to(ids) for name, member in members.items()}
+    except KeyError as error:
+        raise KeyError(f"{error.args[0]}; were the members made with the same --data and --seed?") from None
+
+
+if __name__ == "__main__":
+    main()

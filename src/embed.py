@@ -1,0 +1,57 @@
+"""Encode a dataset's images and captions once; every later command finds them on disk.
+
+The other scripts encode what they need by themselves. Run this first to encode everything in one go, or to see how
+long it takes; a killed run goes on where it stopped.
+
+    python src/embed.py --data input/flickr8k
+"""
+
+import time
+from dataclasses import dataclass
+
+from clipknight.dataset_listing import SPLITS
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embedding_cache import CACHE, caption_embeddings, image_embeddings
+from clipknight.encoders import OFFLINE, load_clip
+from clipknight.errors import user_errors
+from clipknight.settings import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """Settings of embed.py"""
+
+    encoder: str = f"{OFFLINE}@224"
+    """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
+    features: str = "auto"
+    """image embedding: auto (the encoder's own), or pooled (before its projection)"""
+    batch_size: int = 64
+    """images at a time"""
+    workers: int = 2
+    """processes that read images"""
+    precision: str = "auto"
+    """of the CLIP: auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+
+
+@user_errors
+def main(argv=None) -> None:
+    s = parse(Settings, argv, __doc__)
+    encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+    start = time.perf_counter()
+    data = CaptionedDataset.of(s)
+    print(f"{data.dataset.summary()}\ntargets  {data.targets.vectors.shape}, {time.perf_counter() - start:.0f} s")
+    for name in SPLITS:
+        part = data.dataset.split(name)
+        if not len(part):
+            continue
+        start = time.perf_counter()
+        images = image_embeddings(encoder, part, CACHE, s.batch_size, s.workers, s.skip_unreadable and name == "test")
+        print(f"{name}: images {images.vectors.shape}, {time.perf_counter() - start:.0f} s")
+        if encoder.joint and not encoder.captions_are_targets and len(part.captions):
+            start = time.perf_counter()
+            keys = caption_embeddings(encoder, part)
+            print(f"{name}: captions {keys.vectors.shape}, {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

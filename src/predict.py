@@ -1,0 +1,89 @@
+"""Predict the text embedding of any images: a folder's, or a dataset's split.
+
+python src/predict.py --run ensemble --images FOLDER --out FOLDER
+python src/predict.py --run ensemble --split test                     # into the run's own predictions/test
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight.dataset_targets import images_of_split
+from clipknight.datasets import image_folder
+from clipknight.errors import user_errors
+from clipknight.runs import Run
+from clipknight.settings import parse
+from clipknight.submission import write_submission
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of predict.py"""
+
+    run: str = "ensemble"
+    """name of the run: outputs/<run>"""
+    images: str = ""
+    """folder of images, searched with its subfolders"""
+    data: str = ""
+    """instead of --images: dataset folder; by default the run's own"""
+    split: str = ""
+    """instead of --images: train, valid or test"""
+    out: str = ""
+    """folder for the embeddings; by default, with --split, the run's predictions/<split>"""
+    csv: str = ""
+    """also write them as a submission"""
+    skip_unreadable: bool = False
+    """go on without the images that cannot be read; otherwise they are listed in an error"""
+    batch_size: int = 64
+    """images at a time"""
+    workers: int = 2
+    """processes that read images"""
+    device: str = "auto"
+    """auto, cpu, cuda, mps"""
+    overwrite: bool = False
+    """replace embeddings that are there"""
+
+
+@user_errors
+def main(argv=None) -> Path:
+    s = parse(Settings, argv, __doc__)
+    if bool(s.images) == bool(s.split) or (s.images and s.data) or (s.images and not s.out):
+        raise ValueError("say what to predict: --images FOLDER --out FOLDER, or --split test (and --data FOLDER)")
+    run = Run.open(s.run)
+    out = Path(s.out) if s.out else run.folder / "predictions" / s.split
+    if s.split == "valid" and not s.out and run.info.get("members"):
+        raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
+    check_replaceable(out, s.overwrite)
+    dataset = image_folder(s.images) if s.images else images_of_split(run, s.split, s.data, s.device)
+    predictor = run.load_predictor(s.device)
+
+    start = time.perf_counter()
+    predictions = predictor.predict(
+        dataset, batch_size=s.batch_size, workers=s.workers, skip_unreadable=s.skip_unreadable
+    )
+    seconds = time.perf_counter() - start
+    predictions.save(out)
+    if s.csv:
+        write_submission(predictions, s.csv)
+    skipped = len(dataset) - len(predictions)
+    print(
+        f"{len(predictions):,} images in {seconds:.1f} s ({len(predictions) / seconds:.0f} images/s)"
+        + (f", {skipped:,} unreadable ones skipped" if skipped else "")
+        + f" -> {out}"
+        + (f", {s.csv}" if s.csv else "")
+    )
+    return out
+
+
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """FileExistsError for embeddings that are not to be replaced, and for anything else that is in the way."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "meta.json").is_file():
+        raise FileExistsError(f"{folder} is not a folder of embeddings: choose another --out")
+    if not overwrite:
+        raise FileExistsError(f"{folder} exists: pass --overwrite to replace it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""One HTML page about an ensemble: score table, learning curves, and pictures with what each model says of them.
+
+python src/report.py --data input/sample --run ensemble --out outputs/report.html
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight.atomic import atomic_file
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embeddings import Embeddings
+from clipknight.errors import user_errors
+from clipknight.images import read_image
+from clipknight.metrics import pair_cosines
+from clipknight.project_paths import OUTPUTS
+from clipknight.runs import Run
+from clipknight.settings import parse
+
+import faiss
+import numpy as np
+import pandas as pd
+from jinja2 import Environment
+from matplotlib.figure import Figure
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
+<style>
+ body {font: 15px/1.45 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #222}
+ table {border-collapse: collapse; margin: 1em 0} td, th {padding: .3em .8em; border-bottom: 1px solid #ddd}
+ th {text-align: left} td.number {text-align: right; font-variant-numeric: tabular-nums}
+ .picture {display: flex; gap: 1.2em; border-top: 1px solid #ddd; padding: 1em 0} .picture img {width: 224px}
+ .said {display: grid; grid-template-columns: 1fr 1fr; gap: .2em 1.5em; flex: 1} h4 {margin: .2em 0}
+ ul {margin: 0; padding-left: 1.1em} small {color: #777} .full {grid-column: 1 / 3}
+</style>
+<h1>{{ title }}</h1>
+<p>{{ summary }}</p>
+{% if synthetic %}<p><b>A synthetic sample:</b> it shows that the machinery runs, not how good it is.</p>{% endif %}
+<h2>Scores on {{ split }}</h2>{{ scores|safe }}
+<h2>Learning curves</h2><img alt="learning curves" src="data:image/png;base64,{{ curves }}">
+<h2>Pictures</h2>
+<p>Evenly spread from the ensemble's best to its worst. Under each model: the training captions nearest to its
+prediction, with their cosine; the number behind its name is its mean cosine to the image's own captions.</p>
+{% for p in pictures %}<div class="picture"><div><img alt="{{ p.id }}" src="data:image/jpeg;base64,{{ p.jpeg }}"><br>
+<small>{{ p.id }}</small></div><div class="said"><div class="full"><h4>True captions</h4><ul>
+{% for caption in p.captions %}<li>{{ caption }}</li>{% endfor %}</ul></div>
+{% for m in p.models %}<div><h4>{{ m.name }} <small>{{ "%.3f"|format(m.cosine) }}</small></h4><ul>
+{% for caption, cosine in m.nearest %}<li>{{ caption }} <small>{{ "%.2f"|format(cosine) }}</small></li>{% endfor %}
+</ul></div>{% endfor %}</div></div>{% endfor %}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """Settings of report.py"""
+
+    run: str = "ensemble"
+    """an ensemble's run; its members are shown beside it"""
+    out: str = str(OUTPUTS / "report.html")
+    """the page to write"""
+    pictures: int = 24
+    """how many to show"""
+    nearest: int = 3
+    """training captions listed under each model"""
+
+
+@user_errors
+def main(argv=None) -> Path:
+    s = parse(Settings, argv, __doc__)
+    run = Run.open(s.run)
+    data = CaptionedDataset.of(s)
+    train, valid = data.split("train"), data.split("valid")
+    runs = [*map(Run.open, run.info["members"]), run]
+    predictions = {r.name: r.predictions("valid").aligned_to(valid.dataset.ids) for r in runs}
+    image_ids = valid.dataset.captions["id"].to_numpy()
+    cosines = pd.DataFrame({n: pair_cosines(p, valid.targets, image_ids) for n, p in predictions.items()})
+    cosines = cosines.groupby(image_ids).mean().loc[valid.dataset.ids]
+
+    scores = pd.read_csv(run.folder / "scores.csv")
+    content = {
+        "title": f"{data.dataset.name}: {run.name}",
+        "summary": data.dataset.summary(),
+        "synthetic": (data.dataset.root / "sample.json").is_file(),
+        "split": f"valid, {len(valid.dataset)} images, {len(valid.targets)} captions",
+        "scores": scores.to_html(index=False, float_format="{:.4f}".format, border=0, na_rep=""),
+        "curves": learning_curves(runs[:-1]),
+        "pictures": pictures(train, valid, predictions, cosines, s),
+    }
+    page = Environment(autoescape=True).from_string(PAGE).render(content)
+    with atomic_file(s.out) as temporary:
+        temporary.write_text(page)
+    print(f"report: {s.out}")
+    return Path(s.out)
+
+
+def learning_curves(runs: list[Run]) -> str:
+    """PNG, base64: valid Avg-Cos by epoch of each run that logged more than one."""
+    figure = Figure(figsize=(7, 3.2))
+    axes = figure.subplots()
+    for run in runs:
+        events = [event for event in run.events() if "avg_cos" in event and "epoch" in event]
+        if events:
+            axes.plot([e["epoch"] + 1 for e in events], [e["avg_cos"] for e in events], marker="o", label=run.name)
+        else:
+            axes.axhline(run.info["summary"]["avg_cos"], linestyle=":", color="grey", label=f"{run.name} (not trained)")
+    axes.set(xlabel="epochs of fine-tuning (0: head alone)", ylabel="valid Avg-Cos")
+    axes.legend(fontsize=8)
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        return base64.b64encode(buffer.getvalue()).decode()
+
+
+def pictures(train, valid, predictions: dict[str, Embeddings], cosines: pd.DataFrame, s: Settings) -> list[dict]:
+    """What the page shows of each chosen image."""
+    order = np.argsort(-cosines.iloc[:, -1].to_numpy(), kind="stable")
+    rows = order[np.linspace(0, len(order) - 1, min(s.pictures, len(order))).astype(int)]
+    captions = valid.dataset.caption_lists()
+    train_captions = train.dataset.captions["caption"].to_numpy()
+    vectors = np.ascontiguousarray(train.targets.vectors)
+    nearest = {n: faiss.knn(np.ascontiguousarray(p.vectors[rows]), vectors, s.nearest * 4, faiss.METRIC_INNER_PRODUCT)
+               for n, p in predictions.items()}  # fmt: skip
+    shown = []
+    for place, row in enumerate(rows):
+        image = valid.dataset.images.iloc[row]
+        models = [
+            {
+                "name": name,
+                "cosine": cosines.iloc[row][name],
+                # The same sentence can describe several images: it is listed once.
+                "nearest": list(dict(zip(train_captions[found[place]], similarity[place])).items())[: s.nearest],
+            }
+            for name, (similarity, found) in nearest.items()
+        ]
+        jpeg = jpeg_base64(image["path"])
+        shown.append({"id": image["id"], "jpeg": jpeg, "captions": captions[image["id"]], "models": models})
+    return shown
+
+
+def jpeg_base64(path: str) -> str:
+    image = read_image(path)
+    image.thumbnail((320, 320))
+    with io.BytesIO() as buffer:
+        image.save(buffer, "JPEG", quality=88)
+        return base64.b64encode(buffer.getvalue()).decode()
+
+
+if __name__ == "__main__":
+    main()

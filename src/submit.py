@@ -1,0 +1,83 @@
+"""Write a run's predictions of a split as a submission, checked before and after.
+
+With a sample_submission.csv in the dataset it says which images are asked for; otherwise the split does.
+
+    python src/submit.py --run ensemble --split test --out outputs/submission.csv
+"""
+
+from dataclasses import dataclass
+
+from clipknight.caption_table import a_few
+from clipknight.dataset_targets import images_of_split
+from clipknight.embeddings import Embeddings, unit
+from clipknight.errors import user_errors
+from clipknight.runs import Run
+from clipknight.settings import parse
+from clipknight.submission import check_against_sample, read_submission, sample_ids, write_submission
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of submit.py"""
+
+    run: str = "ensemble"
+    """name of the run: outputs/<run>"""
+    split: str = "test"
+    """whose predictions to write"""
+    out: str = "outputs/submission.csv"
+    """file to write, from the present folder; replaced when it is there"""
+    data: str = ""
+    """dataset folder; by default the run's own"""
+    fill_missing: str = ""
+    """mean: images without a prediction (unreadable ones that were skipped) get the mean one; otherwise an error"""
+    device: str = "auto"
+    """auto, cpu, cuda, mps"""
+
+
+@user_errors
+def main(argv=None) -> str:
+    s = parse(Settings, argv, __doc__)
+    if s.fill_missing not in ("", "mean"):
+        raise ValueError(f"--fill_missing {s.fill_missing!r} is not mean")
+    run = Run.open(s.run)
+    predictions = run.predictions(s.split)
+    dataset = images_of_split(run, s.split, s.data, s.device)
+    sample = dataset.sample_submission if s.split == "test" else None
+    asked = dataset.ids if sample is None else sample_ids(sample)
+    others = len(predictions) - int(np.isin(predictions.ids, asked).sum())
+    if others:
+        print(f"left out: {others:,} predicted images that {sample or s.split} does not ask for")
+    predictions = complete(predictions, asked, s)
+    if sample is not None:
+        check_against_sample(predictions, sample)
+
+    write_submission(predictions, s.out)
+    written = read_submission(s.out).aligned_to(predictions.ids)
+    if not np.allclose(written.vectors, unit(predictions.vectors), atol=1e-6):
+        raise ValueError(f"{s.out} does not read back as it was written")
+    against = "" if sample is None else ", the rows of sample_submission.csv"
+    print(f"{len(asked) * predictions.dim:,} rows, {len(asked):,} images x {predictions.dim}{against} -> {s.out}")
+    return s.out
+
+
+def complete(predictions: Embeddings, asked: np.ndarray, s: Settings) -> Embeddings:
+    """The rows of `asked`; those without a prediction get the mean one if the user wants it."""
+    missing = pd.Index(asked).difference(pd.Index(predictions.ids))
+    if len(missing) and not s.fill_missing:
+        raise ValueError(
+            f"{len(missing):,} of {len(asked):,} images have no prediction in {s.split!r}: {a_few(missing)}; predict "
+            f"them (python src/predict.py --run {s.run} --split {s.split}), or pass --fill_missing mean"
+        )
+    if not len(missing):
+        return predictions.aligned_to(asked)
+    print(f"filled with the mean prediction: {len(missing):,} images: {a_few(missing)}")
+    mean = np.repeat(unit(predictions.vectors).mean(axis=0, keepdims=True), len(missing), axis=0)
+    vectors = np.concatenate([predictions.vectors, mean.astype(np.float32)])
+    return Embeddings(np.concatenate([predictions.ids, missing]), vectors, predictions.meta).aligned_to(asked)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Fit Model B: the distance-weighted KNN regressor on an encoder's embeddings. No training, seconds once encoded.
+
+Two spaces: `image` looks among the training images, whose values are their captions' targets; `joint` looks among the
+captions themselves by their CLIP text embedding, so it needs captions but no paired images (zero-shot).
+
+    python src/train_b.py --data input/flickr8k --run b
+    python src/train_b.py --data input/flickr8k --run b_joint --space joint --encoder outputs/clip
+    python src/train_b.py --data input/flickr8k --run b_tuned --encoder outputs/a            # on Model A's tower
+"""
+
+from dataclasses import dataclass
+
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embedding_cache import caption_embeddings, image_embeddings
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import OFFLINE, load_clip
+from clipknight.errors import user_errors
+from clipknight.knn import DistanceWeightedKNN
+from clipknight.runs import Run
+from clipknight.settings import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """Settings of train_b.py"""
+
+    run: str = "b"
+    """name of the run: outputs/<run>"""
+    encoder: str = f"{OFFLINE}@224"
+    """CLIP that embeds the query: lite2-minilm, architecture:tag, hf-hub:..., a folder or a run (of Model A too)"""
+    features: str = "auto"
+    """image embedding that is compared: auto (the encoder's own), or pooled (before its projection)"""
+    space: str = "image"
+    """image: neighbours are training images; joint: neighbours are training captions, found by the image embedding"""
+    n_neighbors: int = 100
+    """neighbours that are averaged"""
+    power: float = 6
+    """p in the weight 1 / (d^p + delta)"""
+    delta: float = 1e-4
+    """what keeps the weight of a twin finite"""
+    metric: str = "cosine"
+    """cosine or euclidean"""
+    index: str = "exact"
+    """exact, or the approximate ivf and hnsw, whose recall is then measured"""
+    workers: int = 2
+    """processes that read images"""
+    precision: str = "auto"
+    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+    overwrite: bool = False
+    """replace the run"""
+
+
+@user_errors
+def main(argv=None) -> float:
+    s = parse(Settings, argv, __doc__)
+    if s.space not in ("image", "joint"):
+        raise ValueError(f"--space {s.space!r} is neither image nor joint")
+    encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+    if s.space == "joint" and not encoder.joint:
+        raise ValueError(f"encoder {s.encoder!r} has no trained joint space: adapt it with src/train_clip.py first")
+    fingerprint = encoder.fingerprint("visual")
+    predictor = "clipknight.model_b:ModelBPredictor"
+    run = Run.start(s.run, s, predictor, overwrite=s.overwrite, encoder_fingerprint=fingerprint)
+    data = CaptionedDataset.of(s)
+    train, valid = data.split("train"), data.split("valid")
+
+    keys, values = keys_and_values(encoder, train, s)
+    knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, metric=s.metric, index=s.index)
+    knn.fit(keys, values)
+    knn.to_folder(run.folder / "best")
+    if s.index != "exact":
+        print(f"{s.index} index: recall@{s.n_neighbors} {knn.recall():.4f} against exact search")
+
+    run.save_split_predictions(data.dataset, s)
+    score = valid.avg_cos(run.predictions("valid"))
+    run.log(avg_cos=score)
+    run.finish(avg_cos=score, valid_images=len(valid.dataset), valid_pairs=len(valid.targets))
+    print(
+        f"Model B: valid Avg-Cos {score:.4f}, {len(valid.dataset)} images, {len(valid.targets)} pairs -> {run.folder}"
+    )
+    return score
+
+
+def keys_and_values(encoder, train: CaptionedDataset, s: Settings):
+    """Keys (N, D) and values (N, 384): training images with the mean of their targets, or captions with their own."""
+    if s.space == "image":
+        images: Embeddings = image_embeddings(encoder, train.dataset, workers=s.workers)
+        return images.vectors, train.mean_targets()
+    if encoder.captions_are_targets:
+        return train.targets.vectors, train.targets.vectors
+    return caption_embeddings(encoder, train.dataset).vectors, train.targets.vectors
+
+
+if __name__ == "__main__":
+    main()

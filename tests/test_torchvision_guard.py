@@ -1,0 +1,38 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from clipknight import torchvision_guard
+from clipknight.torchvision_guard import guard_torchvision
+
+import pytest
+import torch
+
+SRC = Path(__file__).resolve().parents[1] / "src"
+
+
+@pytest.fixture
+def unguarded(monkeypatch):
+    """As before the first call; what the real one declared lives on."""
+    monkeypatch.setattr(torchvision_guard, "_library", None)
+
+
+def test_torchvision_imports_after_clipknight():
+    code = "import clipknight, torchvision.ops, torch; print(hasattr(torch.ops.torchvision, 'nms'))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_what_is_missing_is_declared_and_what_is_there_is_left_alone(monkeypatch, unguarded):
+    absent = {"an_absent_operator": "an_absent_operator(Tensor boxes) -> Tensor"}
+    monkeypatch.setattr(torchvision_guard, "SCHEMAS", torchvision_guard.SCHEMAS | absent)
+    assert guard_torchvision() == ["an_absent_operator"]
+    assert str(torch.ops.torchvision.an_absent_operator.default._schema).endswith("(Tensor boxes) -> Tensor")
+    assert guard_torchvision() == []
+
+
+def test_nothing_to_do_without_torchvision(monkeypatch, unguarded):
+    monkeypatch.setattr(torchvision_guard.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(torchvision_guard, "SCHEMAS", {"another": "another(Tensor x) -> Tensor"})
+    assert guard_torchvision() == []
+    assert not hasattr(torch.ops.torchvision, "another")

@@ -1,0 +1,86 @@
+"""Files that stand for the real thing: a random CLIP, a random target encoder, a data set of coloured pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (30, 40, 220),
+    "yellow": (230, 220, 40),
+    "white": (245, 245, 245),
+    "black": (12, 12, 12),
+}
+CAPTIONS = ("a {} picture", "the {} square", "everything here is {}", "a wall painted {}", "{} and nothing else")
+SPLITS = {"train": 24, "dev": 8, "test": 6}
+
+
+def write_clip(folder: Path, seed: int = 0) -> Path:
+    """A two-layer CLIP, 32 pixels a side, 16 numbers a row."""
+    cfg = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = open_clip.CLIP(**cfg)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    preprocess = {
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg, "preprocess_cfg": preprocess}))
+    return folder
+
+
+def write_target_encoder(folder: Path, seed: int = 0) -> Path:
+    """A one-layer BERT over the words of the coloured captions, mean pooling, 24 numbers a row."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = sorted({word for caption in CAPTIONS for word in caption.split()} - {"{}"} | set(COLOURS))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    bert = folder.with_name(folder.name + "-bert")
+    bert.mkdir(parents=True, exist_ok=True)
+    (bert / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(bert)
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertModel(BertConfig(vocab_size=len(vocabulary), initializer_range=0.5, **sizes))
+    with torch.no_grad():  # what is in every caption says nothing: leave the words, and half of the filling
+        model.embeddings.position_embeddings.weight.zero_()
+        model.embeddings.token_type_embeddings.weight.zero_()
+        model.embeddings.word_embeddings.weight[:5].zero_()
+        for word in ("a", "the", "is", "and", "here", "else"):
+            model.embeddings.word_embeddings.weight[vocabulary.index(word)].zero_()
+    model.save_pretrained(bert)
+    SentenceTransformer(modules=[Transformer(str(bert)), Pooling(24)], device="cpu").save(str(folder))
+    return folder
+
+
+def write_coloured_dataset(folder: Path) -> Path:
+    """Flickr8k's layout with its split lists; picture i has colour i mod 6, some noise, and five captions."""
+    draw, lines = np.random.default_rng(0), ["image,caption"]
+    (folder / "Images").mkdir(parents=True)
+    for split, count in SPLITS.items():
+        names = [f"{split}{i:02d}.png" for i in range(count)]
+        (folder / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{name}\n" for name in names))
+        for i, name in enumerate(names):
+            colour = list(COLOURS)[i % len(COLOURS)]
+            pixels = np.array(COLOURS[colour]) + draw.normal(0, 6, (40, 40, 3))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "Images" / name)
+            lines += [f"{name},{caption.format(colour)}" for caption in CAPTIONS]
+    (folder / "captions.txt").write_text("\n".join([*lines, ""]))
+    return folder
