@@ -70,7 +70,7 @@ class Settings(DataSettings):
     """layers whose share falls below this are frozen"""
     weight_decay: float = 0.05
     """AdamW weight decay of matrices"""
-    contrastive_weight: float = 0.1
+    contrastive_weight: float = 0.0
     """weight of a contrastive loss between predictions and targets beside 1 - cos; 0 for none"""
     temperature: float = 0.05
     """of the contrastive loss"""
@@ -104,13 +104,14 @@ def main(argv=None) -> float:
     for flag, choices in (("head", tuple(HEADS)), ("captions", ("all", "one"))):
         if getattr(s, flag) not in choices:
             raise ValueError(f"--{flag} {getattr(s, flag)!r} is none of {', '.join(choices)}")
-    run = Run.start(s.run, s, predictor="clipknight.model_a:ModelAPredictor", resume=s.resume, overwrite=s.overwrite)
+    Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     targets = torch.from_numpy(train.mean_targets())
 
     features = image_embeddings(encoder, train.dataset, workers=s.workers).vectors
+    run = Run.start(s.run, s, predictor="clipknight.model_a:ModelAPredictor", resume=s.resume, overwrite=s.overwrite)
     description = {
         "head": s.head,
         "dim": features.shape[1],

@@ -55,16 +55,17 @@ def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
     if s.space not in ("image", "joint"):
         raise ValueError(f"--space {s.space!r} is neither image nor joint")
+    Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     if s.space == "joint" and not encoder.joint:
         raise ValueError(f"encoder {s.encoder!r} has no trained joint space: adapt it with src/train_clip.py first")
-    fingerprint = encoder.fingerprint("visual")
-    predictor = "clipknight.model_b:ModelBPredictor"
-    run = Run.start(s.run, s, predictor, overwrite=s.overwrite, encoder_fingerprint=fingerprint)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
 
     keys, values = keys_and_values(encoder, train, s)
+    fingerprint = encoder.fingerprint("visual")
+    predictor = "clipknight.model_b:ModelBPredictor"
+    run = Run.start(s.run, s, predictor, overwrite=s.overwrite, encoder_fingerprint=fingerprint)
     knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, metric=s.metric, index=s.index)
     knn.fit(keys, values)
     knn.to_folder(run.folder / "best")

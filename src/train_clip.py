@@ -83,11 +83,14 @@ class Settings(DataSettings):
 @user_errors
 def main(argv=None) -> dict:
     s = parse(Settings, argv, __doc__)
-    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite)
+    Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     keys = keys_of(encoder, train)
+    if encoder.joint and not s.epochs:
+        raise ValueError(f"encoder {s.encoder!r} has a trained projection: with --epochs 0 nothing is left to train")
+    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite)
 
     if not encoder.joint:
         going_on = s.resume and (run.folder / "last" / "state.pt").is_file()
@@ -98,8 +101,6 @@ def main(argv=None) -> dict:
         if not going_on:
             score(run, encoder, valid, epoch=-1)
             encoder.save(run.folder / "best")
-    elif not s.epochs:
-        raise ValueError(f"encoder {s.encoder!r} has a trained projection: with --epochs 0 nothing is left to train")
     summary = fine_tune(run, encoder, train, valid, keys, s) if s.epochs else run.events()[-1]
     run.finish(**{name: value for name, value in summary.items() if "_r" in name})
     print(f"adapted encoder: --encoder {run.folder}")
@@ -107,8 +108,13 @@ def main(argv=None) -> dict:
 
 
 def keys_of(encoder, data):
-    """(M, D) caption keys: the targets themselves where the text tower is the target encoder."""
-    return data.targets.vectors if encoder.captions_are_targets else caption_embeddings(encoder, data.dataset).vectors
+    """(M, D) caption keys: the targets where the text tower is the target encoder; cached unless it learns."""
+    if encoder.captions_are_targets:
+        return data.targets.vectors
+    if encoder.locked_text:
+        return caption_embeddings(encoder, data.dataset).vectors
+    captions = data.dataset.captions["caption"].tolist()
+    return np.concatenate([encoder.encode_captions(captions[i : i + 256]) for i in range(0, len(captions), 256)])
 
 
 def train_projection(encoder, features, train, keys, s) -> None:

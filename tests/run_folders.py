@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 
 def break_off(monkeypatch, main, argv, saves, before=False):
-    """Run `main` until the training state has been saved `saves` times, then as if killed (`before` the last of them)."""
+    """Run `main` until the training state has been saved `saves` times, then as if killed; `before` drops the last."""
     save, done = TrainingState.save, []
 
     def save_then_stop(state, file):

@@ -47,6 +47,8 @@ def test_pixels_depend_on_seed_epoch_and_row_alone(encoder, paths):
     assert torch.equal(alone[0, 30][0], whole[30])
     assert not torch.equal(alone[1, 30][0], whole[30])
     assert not torch.equal(images(seed=6)[0, 30][0], whole[30])
+    twice = TrainingImages([paths[30]] * 2, training_transform(encoder, 20, True, 0.5), 5)
+    assert not torch.equal(twice[0, 0][0], twice[0, 1][0])
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 32), (32, 56)])

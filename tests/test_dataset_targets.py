@@ -82,9 +82,7 @@ def test_a_data_set_without_a_split_gets_one_by_similar_captions(coloured, tiny_
     folder = shutil.copytree(coloured, tmp_path / "unsplit")
     for file in folder.glob("Flickr_8k.*"):
         file.unlink()
-    for line, name in enumerate(sorted((folder / "Images").iterdir())[:2]):
-        assert name.exists() and line < 2
     made = CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu", seed=3)
-    assert made.dataset.has_splits and (outputs / "embeddings" / "unsplit" / "split-seed3.csv").is_file()
+    assert made.dataset.has_splits and list((outputs / "embeddings" / "unsplit").glob("split-*-seed3.csv"))
     again = CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu", seed=3)
     assert again.dataset.images["split"].tolist() == made.dataset.images["split"].tolist()

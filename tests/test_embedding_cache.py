@@ -12,6 +12,7 @@ from clipknight.embedding_cache import (
     target_fingerprint,
 )
 from clipknight.encoders import load_clip, load_target_encoder
+from clipknight.images import read_image
 
 import numpy as np
 import pytest
@@ -65,8 +66,6 @@ def images(encoder, dataset, cache, **options):
 def test_rows_are_the_encoders_own_by_id(clip, dataset, tmp_path):
     rows = images(clip, dataset, tmp_path)
     assert rows.ids.tolist() == dataset.ids.tolist() and rows.meta["fingerprint"] == clip.fingerprint("visual")
-    from clipknight.images import read_image
-
     one = clip.encode_pixels(clip.preprocess(read_image(dataset.images["path"][20]))[None])
     np.testing.assert_allclose(rows.vectors[20], one[0], atol=1e-6)
     assert isinstance(rows.vectors, np.memmap)
@@ -108,7 +107,6 @@ def test_an_interrupted_encoding_goes_on(clip, dataset, tmp_path, encode, rows):
 @pytest.fixture
 def unreadable(own):
     (own / "Images" / "train03.png").write_bytes(b"no picture")
-    (own / "Images" / "valid.txt").touch()
     whole = (own / "Images" / "test01.png").read_bytes()
     (own / "Images" / "test01.png").write_bytes(whole[: len(whole) // 2])
     return read_dataset(own)

@@ -90,7 +90,7 @@ def test_the_offline_default_before_adaptation(lite):
     image, captions = embedded(lite)
     assert not lite.joint and not lite.projected and lite.captions_are_targets
     assert image.shape == (1, 1280) and captions.shape == (3, 384)
-    np.testing.assert_allclose(np.linalg.norm(np.vstack([image[:, :384] / np.linalg.norm(image[:, :384]), captions]), axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose([*map(np.linalg.norm, (*image, *captions))], 1, atol=1e-6)
     assert lite.preprocess_cfg.mean == lite.preprocess_cfg.std == (0.5, 0.5, 0.5)
 
 
@@ -207,7 +207,9 @@ def test_the_fingerprint_is_of_weights_preprocessing_and_precision(tiny_clip, ti
     other_mean = replace(tiny, preprocess_cfg=replace(tiny.preprocess_cfg, mean=(0.4, 0.5, 0.5)))
     fingerprints.add(other_mean.fingerprint("visual"))
     fingerprints.add(replace(tiny, precision=torch.bfloat16).fingerprint("visual"))
-    fingerprints.add(load_clip(str(tiny_models.write_clip(tmp_path / "c", seed=1)), "cpu", "fp32").fingerprint("visual"))
+    fingerprints.add(
+        load_clip(str(tiny_models.write_clip(tmp_path / "c", seed=1)), "cpu", "fp32").fingerprint("visual")
+    )
     assert len(fingerprints) == 5
     with torch.no_grad():
         tiny.visual.proj[0, 0] += 1e-3

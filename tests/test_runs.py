@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from clipknight.embeddings import Embeddings
 from clipknight.runs import Run
@@ -94,7 +94,9 @@ def test_a_line_cut_by_a_kill_is_left_out():
 
 def test_predictions():
     run = Run.start("runs/predicting", Settings())
-    with pytest.raises(FileNotFoundError, match="no predictions for 'test': python src/predict.py --run runs/predicting"):
+    with pytest.raises(
+        FileNotFoundError, match="no predictions for 'test': python src/predict.py --run runs/predicting"
+    ):
         run.predictions("test")
     run.save_predictions("test", ROWS)
     assert run.predictions("test").ids.tolist() == ["a", "b"]
@@ -119,4 +121,3 @@ def test_a_failed_write_keeps_the_info(monkeypatch):
         run.finish(avg_cos=1)
     monkeypatch.undo()
     assert json.loads((run.folder / "run.json").read_text())["finished"] is False
-    assert replace(Settings(), data="x").data == "x"

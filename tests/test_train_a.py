@@ -4,13 +4,13 @@ from clipknight.dataset_targets import CaptionedDataset
 from clipknight.embeddings import Embeddings
 from clipknight.encoders import load_clip
 from clipknight.runs import Run
+from train_a import main
 
 import numpy as np
 import pytest
 import torch
 from run_folders import assert_same_training, break_off, files
 from safetensors.torch import load_file
-from train_a import main
 
 EPOCHS, BATCHES = 2, 3
 
@@ -68,7 +68,9 @@ def test_the_run_predicts_in_the_precision_it_was_scored_in(unbroken, data):
 
 def test_the_tower_is_an_encoder_for_others(unbroken, tiny_clip):
     tuned = load_clip(str(unbroken.folder), "cpu", "fp32")
-    assert not tuned.joint and tuned.fingerprint("visual") != load_clip(str(tiny_clip), "cpu", "fp32").fingerprint("visual")
+    assert not tuned.joint and tuned.fingerprint("visual") != load_clip(str(tiny_clip), "cpu", "fp32").fingerprint(
+        "visual"
+    )
 
 
 # The second save of the third batch is at the end of the epoch.
@@ -129,7 +131,14 @@ def test_a_linear_head_on_a_frozen_tower(argv, data, tiny_clip):
 
 def test_it_learns(argv, data):
     """Far above the best constant prediction, and the loss falls."""
-    options = ["--head_epochs=60", "--epochs=5", "--contrastive_weight=0", "--dropout=0", "--lr_vision=1e-3", "--crop=1"]
+    options = [
+        "--head_epochs=60",
+        "--epochs=5",
+        "--contrastive_weight=0",
+        "--dropout=0",
+        "--lr_vision=1e-3",
+        "--crop=1",
+    ]
     score = main(argv("learning", *options, "--save_every=100", "--lr_fc=5e-3"))
     train, valid = data.split("train"), data.split("valid")
     mean = np.tile(np.asarray(train.targets.vectors).mean(0), (8, 1))

@@ -1,11 +1,12 @@
 from clipknight.dataset_targets import CaptionedDataset
 from clipknight.encoders import load_clip
+from clipknight.images import read_image
 from clipknight.runs import Run
+from train_clip import main
 
 import numpy as np
 import pytest
 from run_folders import assert_same_training, break_off, files
-from train_clip import main
 
 EPOCHS, BATCHES = 2, 3
 
@@ -127,8 +128,6 @@ def test_what_is_kept_is_what_scored_best(argv):
 
 
 def pictures(data):
-    from clipknight.images import read_image
-
     return [read_image(path) for path in data.dataset.images["path"]]
 
 

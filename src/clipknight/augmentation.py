@@ -19,9 +19,20 @@ def training_transform(encoder: ClipEncoder, rotation: float, flip: bool, crop: 
     """
     size, cfg = encoder.image_size, encoder.preprocess_cfg
     if crop < 1:
-        resize = A.RandomResizedCrop((size, size), scale=(crop, 1.0), ratio=(0.85, 1.18), interpolation=cv2.INTER_CUBIC)
+        resize = A.RandomResizedCrop(
+            (size, size),
+            scale=(crop, 1.0),
+            ratio=(0.85, 1.18),
+            interpolation=cv2.INTER_CUBIC,
+            area_for_downscale="image",
+        )
     else:
-        resize = A.Compose([A.SmallestMaxSize(size, interpolation=cv2.INTER_CUBIC), A.CenterCrop(size, size)])
+        resize = A.Compose(
+            [
+                A.SmallestMaxSize(size, interpolation=cv2.INTER_CUBIC, area_for_downscale="image"),
+                A.CenterCrop(size, size),
+            ]
+        )
     rotate = [A.Rotate(rotation, border_mode=cv2.BORDER_REFLECT_101)] if rotation else []
     mirror = [A.HorizontalFlip()] if flip else []
     return A.Compose([*rotate, resize, *mirror, A.Normalize(cfg.mean, cfg.std)])

@@ -94,8 +94,15 @@ def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 
     """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages."""
     vectors = np.concatenate(list(_encoded_batches(encoder, paths, batch_size, workers)))
     if np.isnan(vectors[:, 0]).any():
-        raise UnreadableImages(find_unreadable([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))]))
+        raise _why_nan([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))])
     return vectors
+
+
+def _why_nan(paths: Sequence[str]) -> ValueError:
+    """The error for images without an embedding: they cannot be read, or the encoder itself gave NaN."""
+    if reasons := find_unreadable(paths):
+        return UnreadableImages(reasons)
+    return ValueError(f"the encoder gives NaN for {len(paths)} images, {paths[0]} first: try --precision fp32")
 
 
 def _encoded_batches(encoder: ClipEncoder, paths: Sequence[str], batch_size: int, workers: int) -> Iterator[np.ndarray]:
@@ -148,9 +155,10 @@ def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None,
         partial = folder.with_name(folder.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
         vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
-        unreadable = np.isnan(vectors[:, 0]) if len(ids) else np.zeros(0, bool)
+        # A caption's NaN is left to Embeddings, which refuses it by its id.
+        unreadable = np.zeros(len(ids), bool) if paths is None else np.isnan(vectors[:, 0])
         if unreadable.any() and not skip_unreadable:
-            raise UnreadableImages(find_unreadable([paths[i] for i in np.flatnonzero(unreadable)]))
+            raise _why_nan([paths[i] for i in np.flatnonzero(unreadable)])
         if unreadable.any():
             meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}
             ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]

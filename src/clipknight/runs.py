@@ -42,13 +42,8 @@ class Run:
         `predictor` names what loads the run as a predictor, `clipknight.<module>:<class>`; `info` goes into run.json.
         """
         run = cls.at(name)
+        run.refuse_unless_free(resume, overwrite)
         if run.folder.exists() and not resume:
-            if not overwrite:
-                raise FileExistsError(
-                    f"{run.folder} exists: pass --resume to go on with it or --overwrite to replace it"
-                )
-            if not run.exists and any(run.folder.iterdir()):
-                raise FileExistsError(f"{run.folder} is not a run's folder: choose another --run")
             shutil.rmtree(run.folder)
         if (run.folder / "settings.yaml").is_file() and run.exists:
             run._check_same(settings)
@@ -78,6 +73,17 @@ class Run:
             there = sorted(str(path.parent.relative_to(OUTPUTS)) for path in OUTPUTS.glob("**/run.json"))
             raise FileNotFoundError(f"no run {str(name)!r} in {OUTPUTS}; there are: {', '.join(there) or 'none yet'}")
         return cls(folder)
+
+    def refuse_unless_free(self, resume: bool = False, overwrite: bool = False) -> None:
+        """FileExistsError for a run that would be lost. Scripts ask before minutes of work, and start afterwards."""
+        if not self.folder.exists() or resume:
+            return
+        if not overwrite:
+            raise FileExistsError(
+                f"{self.folder} exists: pass --overwrite to replace it, or --resume to go on training"
+            )
+        if not self.exists and any(self.folder.iterdir()):
+            raise FileExistsError(f"{self.folder} is not a run's folder: choose another --run")
 
     @property
     def name(self) -> str:

@@ -34,6 +34,7 @@ def parse(settings: type[S], argv: Sequence[str] | None = None, description: str
 def save_settings(settings, path: str | Path) -> None:
     """Write the resolved settings as YAML that `--config` reads back."""
     plain = {name: str(v) if isinstance(v, Path) else v for name, v in dataclasses.asdict(settings).items()}
+    plain = {name: v for name, v in plain.items() if name not in ("resume", "overwrite")}  # of the call, not of the run
     with atomic_file(path) as temporary:
         temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
@@ -49,6 +50,7 @@ def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[st
     config, words, free, i = [], [], [], 0
     while i < len(argv):
         word, i = argv[i], i + 1
+        word = "--help" if word == "-h" else word
         if not word.startswith("--"):
             free.append(word)
             continue

@@ -5,6 +5,7 @@ the graph that joins two images when any of their captions' cosine reaches the t
 that Che et al. 2023 follow: 0.7).
 """
 
+import hashlib
 from pathlib import Path
 
 from clipknight.atomic import atomic_file
@@ -62,7 +63,8 @@ def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, s
     """`dataset` with a split: its own, else the one saved in `folder`, else one made by similarity groups and saved."""
     if dataset.has_splits:
         return dataset
-    file = Path(folder) / f"split-seed{seed}.csv"
+    digest = hashlib.sha256("\n".join(dataset.ids).encode()).hexdigest()[:12]  # datasets may share a folder's name
+    file = Path(folder) / f"split-{digest}-seed{seed}.csv"
     if not file.is_file():
         split = grouped_split(similarity_groups(targets, dataset.captions["id"].to_numpy()), seed=seed)
         with atomic_file(file) as temporary:
