@@ -32,8 +32,8 @@ class Settings(DataSettings):
     """image embedding that is compared: auto (the encoder's own), or pooled (before its projection)"""
     space: str = "image"
     """image: neighbours are training images; joint: neighbours are training captions, found by the image embedding"""
-    n_neighbors: int = 100
-    """neighbours that are averaged"""
+    n_neighbors: int | None = None
+    """neighbours that are averaged; by default the paper's 100, or all where there are fewer"""
     power: float = 6
     """p in the weight 1 / (d^p + delta)"""
     delta: float = 1e-4
@@ -70,7 +70,7 @@ def main(argv=None) -> float:
     knn.fit(keys, values)
     knn.to_folder(run.folder / "best")
     if s.index != "exact":
-        print(f"{s.index} index: recall@{s.n_neighbors} {knn.recall():.4f} against exact search")
+        print(f"{s.index} index: recall@{s.n_neighbors or 100} {knn.recall():.4f} against exact search")
 
     run.save_split_predictions(data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))

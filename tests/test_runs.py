@@ -23,7 +23,7 @@ ROWS = Embeddings(["a", "b"], np.eye(2, dtype=np.float32))
 def test_a_new_run(outputs):
     run = Run.start("runs/new", Settings(), "clipknight.model_a:ModelAPredictor", encoder_fingerprint="abc")
     assert run.folder == outputs / "runs" / "new" and run.name == "runs/new"
-    assert run.settings == {"data": "d", "lr": 1e-5, "workers": 2, "resume": False, "overwrite": False}
+    assert run.settings == {"data": "d", "lr": 1e-5, "workers": 2}  # how it was called is not kept
     assert run.info["predictor"] == "clipknight.model_a:ModelAPredictor" and run.info["encoder_fingerprint"] == "abc"
     assert {"torch", "python", "cores", "gpu"} <= set(run.info["machine"]) and not run.finished
     run.finish(avg_cos=0.5)

@@ -79,9 +79,7 @@ class Run:
         if not self.folder.exists() or resume:
             return
         if not overwrite:
-            raise FileExistsError(
-                f"{self.folder} exists: pass --overwrite to replace it, or --resume to go on training"
-            )
+            raise FileExistsError(f"{self.folder} exists: pass --resume to go on with it or --overwrite to replace it")
         if not self.exists and any(self.folder.iterdir()):
             raise FileExistsError(f"{self.folder} is not a run's folder: choose another --run")
 
