@@ -102,7 +102,8 @@ def learning_curves(runs: list[Run]) -> str:
         if events:
             axes.plot([e["epoch"] + 1 for e in events], [e["avg_cos"] for e in events], marker="o", label=run.name)
         else:
-            axes.axhline(run.info["summary"]["avg_cos"], linestyle=":", color="grey", label=f"{run.name} (not trained)")
+            colour = f"C{len(axes.lines)}"
+            axes.axhline(run.info["summary"]["avg_cos"], linestyle=":", color=colour, label=f"{run.name} (not trained)")
     axes.set(xlabel="epochs of fine-tuning (0: head alone)", ylabel="valid Avg-Cos")
     axes.legend(fontsize=8)
     with io.BytesIO() as buffer:
