@@ -75,6 +75,8 @@ def main(argv=None) -> float:
     best = max(scores, key=scores.get)
     score = valid.avg_cos(Embeddings(ids, blended))
     table = [(name, scores[name], weight) for name, weight in zip(members, weights)]
+    mean = np.repeat(data.split("train").mean_targets().mean(axis=0, keepdims=True), len(ids), axis=0)
+    table += [("mean training target", valid.avg_cos(Embeddings(ids, mean)), None)]  # the floor: one answer for all
     table += [("equal weights", valid.avg_cos(Embeddings(ids, equal)), None), (f"ensemble ({how})", score, None)]
 
     info = {"members": list(members), "weights": [float(w) for w in weights], "weights_from": fitted}

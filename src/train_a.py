@@ -11,12 +11,13 @@ import copy
 import math
 from dataclasses import dataclass, replace
 
-from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.augmentation import training_batches
+from clipknight.dataset_targets import CaptionedDataset
 from clipknight.embedding_cache import encode_images, image_embeddings
 from clipknight.embeddings import Embeddings
-from clipknight.encoders import OFFLINE, load_clip
+from clipknight.encoders import load_clip
 from clipknight.errors import user_errors
+from clipknight.fine_tuning_settings import FineTuningSettings
 from clipknight.heads import HEADS
 from clipknight.model_a import ModelA, apply_head, save_model_a
 from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
@@ -28,18 +29,15 @@ import torch
 from accelerate import Accelerator
 from open_clip import ClipLoss
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(FineTuningSettings):
     """Settings of train_a.py"""
 
     run: str = "a"
     """name of the run: outputs/<run>"""
-    encoder: str = f"{OFFLINE}@224"
-    """CLIP to start from: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
     features: str = "auto"
     """image embedding the head reads: auto (the encoder's own), or pooled (before its projection)"""
     head: str = "che"
@@ -54,48 +52,16 @@ class Settings(DataSettings):
     """before each FC layer"""
     head_epochs: int = 20
     """epochs of the head alone on cached image embeddings"""
-    epochs: int = 3
-    """epochs of tower and head together; 0 keeps the tower frozen"""
-    batch_size: int = 64
-    """images a step and process"""
     accumulate: int = 1
     """batches an optimizer step"""
     lr_fc: float = 1e-3
     """learning rate of the head (three times that while it trains alone)"""
-    lr_vision: float = 2e-4
-    """learning rate of the tower's top layer"""
-    layer_decay: float = 0.9
-    """each layer of the tower learns at this share of the one above; 1 for one rate"""
-    freeze_below: float = 0.15
-    """layers whose share falls below this are frozen"""
-    weight_decay: float = 0.05
-    """AdamW weight decay of matrices"""
     contrastive_weight: float = 0.0
     """weight of a contrastive loss between predictions and targets beside 1 - cos; 0 for none"""
     temperature: float = 0.05
     """of the contrastive loss"""
     captions: str = "all"
     """all: the mean over an image's captions; one: a caption drawn anew each epoch"""
-    warmup: float = 0.1
-    """share of the steps with a rising learning rate; a cosine to zero follows"""
-    ema: float = 0.998
-    """decay of the averaged weights that are evaluated and kept; 0 for none"""
-    flip: bool = True
-    """mirror training images at random; bad for captions that say left or right"""
-    crop: float = 0.6
-    """smallest share of a training image's area that a random crop keeps; 1 for none"""
-    rotation: float = 0.0
-    """largest random rotation, degrees"""
-    save_every: int = 50
-    """optimizer steps between two saves of last/"""
-    workers: int = 2
-    """processes that read images"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
-    resume: bool = False
-    """go on with the run after a kill"""
-    overwrite: bool = False
-    """replace the run"""
 
 
 @user_errors
@@ -183,9 +149,7 @@ def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None
     groups = tower_groups(encoder.visual, s.lr_vision, s.layer_decay, s.freeze_below, s.weight_decay)
     new_layers = [head, encoder.visual.head] if encoder.projected and hasattr(encoder.visual, "head") else [head]
     groups += new_layer_groups(new_layers, s.lr_fc, s.weight_decay)
-    batches = EpochBatches(len(train.dataset), s.batch_size, s.seed)
-    transform = training_transform(encoder, s.rotation, s.flip, s.crop)
-    images = TrainingImages(train.dataset.images["path"].tolist(), transform, s.seed)
+    batches, loader = training_batches(encoder, train.dataset, s)
     per_epoch = len(batches)
     steps = math.ceil(per_epoch / s.accumulate / accelerator.num_processes) * s.epochs
     state = TrainingState(model, groups, steps, s.warmup, s.ema)
@@ -194,9 +158,7 @@ def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None
     if s.resume and last.is_file():
         state.load(last)
         run.forget_events_after(epoch=state.position[0] - 1)
-    wrapped, state.optimizer, loader = accelerator.prepare(
-        model, state.optimizer, DataLoader(images, batch_sampler=batches, num_workers=s.workers)
-    )
+    wrapped, state.optimizer, loader = accelerator.prepare(model, state.optimizer, loader)
 
     for epoch in range(state.position[0], s.epochs):
         batches.set_position(epoch, state.position[1] * accelerator.num_processes)

@@ -11,11 +11,12 @@ encoder has none; then the image tower is fine-tuned. Any later --encoder accept
 import math
 from dataclasses import dataclass, replace
 
-from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.augmentation import training_batches
+from clipknight.dataset_targets import CaptionedDataset
 from clipknight.embedding_cache import caption_embeddings, encode_images, image_embeddings
-from clipknight.encoders import OFFLINE, load_clip
+from clipknight.encoders import load_clip
 from clipknight.errors import user_errors
+from clipknight.fine_tuning_settings import FineTuningSettings
 from clipknight.metrics import retrieval_recall
 from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
 from clipknight.runs import Run
@@ -26,58 +27,23 @@ import torch
 from accelerate import Accelerator
 from open_clip import ClipLoss
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(FineTuningSettings):
     """Settings of train_clip.py"""
 
     run: str = "clip"
     """name of the run: outputs/<run>"""
-    encoder: str = f"{OFFLINE}@224"
-    """CLIP to adapt: lite2-minilm, architecture:tag, hf-hub:..., a folder or a run; NAME@224 sets the image size"""
     lock_text: bool = True
     """keep the text tower as it is; --no_lock_text trains both towers"""
     projection_epochs: int = 30
     """epochs of the projection alone on cached features, where the encoder has no trained one"""
-    epochs: int = 3
-    """epochs of fine-tuning the image tower; 0 stops after the projection"""
-    batch_size: int = 64
-    """images a step; contrastive negatives come from the same batch"""
-    lr_vision: float = 4e-4
-    """learning rate of the image tower's top layer"""
     lr_projection: float = 1e-3
     """learning rate of the projection"""
     lr_text: float = 1e-5
     """learning rate of the text tower, where it is trained"""
-    layer_decay: float = 0.9
-    """each layer of the image tower learns at this share of the one above"""
-    freeze_below: float = 0.15
-    """layers whose share falls below this are frozen"""
-    weight_decay: float = 0.05
-    """AdamW weight decay of matrices"""
-    warmup: float = 0.1
-    """share of the steps with a rising learning rate; a cosine to zero follows"""
-    ema: float = 0.998
-    """decay of the averaged weights that are evaluated and kept; 0 for none"""
-    flip: bool = True
-    """mirror training images at random; bad for captions that say left or right"""
-    crop: float = 0.6
-    """smallest share of a training image's area that a random crop keeps; 1 for none"""
-    rotation: float = 0.0
-    """largest random rotation, degrees"""
-    save_every: int = 50
-    """optimizer steps between two saves of last/"""
-    workers: int = 2
-    """processes that read images"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
-    resume: bool = False
-    """go on with the run after a kill"""
-    overwrite: bool = False
-    """replace the run"""
 
 
 @user_errors
@@ -147,10 +113,7 @@ def fine_tune(run, encoder, train, valid, keys, s) -> dict:
     encoder.locked_text = encoder.locked_text and s.lock_text
     for parameter in model.text.parameters() if hasattr(model, "text") else ():
         parameter.requires_grad_(not s.lock_text)
-    batches = EpochBatches(len(train.dataset), s.batch_size, s.seed)
-    images = TrainingImages(
-        train.dataset.images["path"].tolist(), training_transform(encoder, s.rotation, s.flip, s.crop), s.seed
-    )
+    batches, loader = training_batches(encoder, train.dataset, s)
     per_epoch = math.ceil(len(batches) / accelerator.num_processes)
     steps = per_epoch * s.epochs
     state = TrainingState(model, groups_of(encoder, s), steps, s.warmup, s.ema)
@@ -159,9 +122,7 @@ def fine_tune(run, encoder, train, valid, keys, s) -> dict:
     if s.resume and last.is_file():
         state.load(last)
         run.forget_events_after(epoch=state.position[0] - 1)
-    wrapped, state.optimizer, loader = accelerator.prepare(
-        model, state.optimizer, DataLoader(images, batch_sampler=batches, num_workers=s.workers)
-    )
+    wrapped, state.optimizer, loader = accelerator.prepare(model, state.optimizer, loader)
     keys, captions = torch.from_numpy(np.array(keys)), train.dataset.captions["caption"].to_numpy()
 
     for epoch in range(state.position[0], s.epochs):

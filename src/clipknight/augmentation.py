@@ -1,5 +1,6 @@
 """Training images: albumentations, each transform switched by a setting, repeatable by (seed, epoch, image)."""
 
+from clipknight.datasets import Dataset
 from clipknight.encoders import ClipEncoder
 from clipknight.images import read_image
 
@@ -7,6 +8,7 @@ import albumentations as A
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 cv2.setNumThreads(0)  # loader processes are the parallelism
@@ -79,3 +81,11 @@ class EpochBatches:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
         for i in range(self.start, self.rows // self.batch_size):
             yield [(self.epoch, int(row)) for row in order[i * self.batch_size : (i + 1) * self.batch_size]]
+
+
+def training_batches(encoder: ClipEncoder, dataset: Dataset, s) -> tuple[EpochBatches, DataLoader]:
+    """The order of the batches and the loader that follows it, by a script's settings."""
+    transform = training_transform(encoder, s.rotation, s.flip, s.crop)
+    images = TrainingImages(dataset.images["path"].tolist(), transform, s.seed)
+    batches = EpochBatches(len(images), s.batch_size, s.seed)
+    return batches, DataLoader(images, batch_sampler=batches, num_workers=s.workers)
