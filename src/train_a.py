@@ -21,6 +21,7 @@ from clipknight.fine_tuning_settings import FineTuningSettings
 from clipknight.heads import HEADS
 from clipknight.model_a import ModelA, apply_head, save_model_a
 from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
+from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.runs import Run
 from clipknight.settings import parse
 
@@ -96,10 +97,12 @@ def main(argv=None) -> float:
         score = valid.avg_cos(Embeddings(frozen.ids, apply_head(head, frozen.vectors)))
         run.log(epoch=-1, stage="head", avg_cos=score)
         print(f"head on the frozen tower: valid Avg-Cos {score:.4f}")
-        save_model_a(replace(encoder, joint=False), head, description, run.folder / "best")
+        if in_main_process():
+            save_model_a(replace(encoder, joint=False), head, description, run.folder / "best")
     if s.epochs:
         fine_tune(run, encoder, head, description, train, valid, targets, s)
 
+    wait_for_everyone()  # the best model is on disk
     run.save_split_predictions(data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))
     run.finish(avg_cos=score, valid_images=len(valid.dataset), valid_pairs=len(valid.targets))

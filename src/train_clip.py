@@ -19,6 +19,7 @@ from clipknight.errors import user_errors
 from clipknight.fine_tuning_settings import FineTuningSettings
 from clipknight.metrics import retrieval_recall
 from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
+from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.runs import Run
 from clipknight.settings import parse
 
@@ -66,7 +67,9 @@ def main(argv=None) -> dict:
         encoder = replace(encoder, joint=True, projected=True)
         if not going_on:
             score(run, encoder, valid, epoch=-1)
-            encoder.save(run.folder / "best")
+            if in_main_process():
+                encoder.save(run.folder / "best")
+    wait_for_everyone()  # scores of the first stage are on disk
     summary = fine_tune(run, encoder, train, valid, keys, s) if s.epochs else run.events()[-1]
     run.finish(**{name: value for name, value in summary.items() if "_r" in name})
     print(f"adapted encoder: --encoder {run.folder}")
@@ -111,8 +114,9 @@ def fine_tune(run, encoder, train, valid, keys, s) -> dict:
     accelerator = Accelerator(cpu=encoder.device.type == "cpu", mixed_precision=mixed(encoder.precision))
     model, loss = encoder.model, ClipLoss(rank=accelerator.process_index, world_size=accelerator.num_processes)
     encoder.locked_text = encoder.locked_text and s.lock_text
-    for parameter in model.text.parameters() if hasattr(model, "text") else ():
-        parameter.requires_grad_(not s.lock_text)
+    for name, parameter in model.named_parameters():
+        if not name.startswith(("visual.", "logit_scale")):
+            parameter.requires_grad_(not s.lock_text)
     batches, loader = training_batches(encoder, train.dataset, s)
     per_epoch = math.ceil(len(batches) / accelerator.num_processes)
     steps = per_epoch * s.epochs

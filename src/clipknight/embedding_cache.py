@@ -13,6 +13,7 @@ from clipknight.datasets import Dataset
 from clipknight.embeddings import Embeddings
 from clipknight.encoders import MINILM, ClipEncoder
 from clipknight.images import UnreadableImage, find_unreadable, read_image
+from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.project_paths import OUTPUTS
 
 import numpy as np
@@ -151,7 +152,7 @@ def _cache_folder(cache, dataset: Dataset, of: str, name: str, fingerprint: str,
 
 
 def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None, skip_unreadable=False) -> Embeddings:
-    if not (folder / "meta.json").is_file():
+    if in_main_process() and not (folder / "meta.json").is_file():
         partial = folder.with_name(folder.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
         vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
@@ -164,6 +165,7 @@ def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None,
             ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]
         Embeddings(ids, vectors, meta).save(folder)
         shutil.rmtree(partial)
+    wait_for_everyone()
     embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
     if skipped := embeddings.meta.get("skipped"):
         if not skip_unreadable:  # kept by a call that skipped them

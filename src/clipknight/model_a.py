@@ -23,6 +23,8 @@ class ModelA(nn.Module):
         super().__init__()
         self.visual, self.head = encoder.visual, head
         self.projected = encoder.projected
+        if not self.projected and hasattr(self.visual, "head"):
+            self.visual.head.requires_grad_(False)  # unused: several processes would wait for its gradient
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.head(self.visual(pixels) if self.projected else self.visual.trunk(pixels))

@@ -20,6 +20,7 @@ from clipknight import __version__
 from clipknight.atomic import atomic_file
 from clipknight.datasets import Dataset
 from clipknight.embeddings import Embeddings
+from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.project_paths import OUTPUTS, existing
 from clipknight.settings import load_settings, save_settings
 
@@ -42,13 +43,14 @@ class Run:
         `predictor` names what loads the run as a predictor, `clipknight.<module>:<class>`; `info` goes into run.json.
         """
         run = cls.at(name)
-        run.refuse_unless_free(resume, overwrite)
-        if run.folder.exists() and not resume:
-            shutil.rmtree(run.folder)
-        if (run.folder / "settings.yaml").is_file() and run.exists:
-            run._check_same(settings)
-        save_settings(settings, run.folder / "settings.yaml")
-        if not run.exists:
+        if in_main_process():
+            run.refuse_unless_free(resume, overwrite)
+            if run.folder.exists() and not resume:
+                shutil.rmtree(run.folder)
+            if (run.folder / "settings.yaml").is_file() and run.exists:
+                run._check_same(settings)
+            save_settings(settings, run.folder / "settings.yaml")
+        if in_main_process() and not run.exists:
             run._write_info(
                 {
                     "script": Path(sys.argv[0]).stem,
@@ -58,6 +60,7 @@ class Run:
                     **info,
                 }
             )
+        wait_for_everyone()
         return run
 
     @classmethod
@@ -76,7 +79,7 @@ class Run:
 
     def refuse_unless_free(self, resume: bool = False, overwrite: bool = False) -> None:
         """FileExistsError for a run that would be lost. Scripts ask before minutes of work, and start afterwards."""
-        if not self.folder.exists() or resume:
+        if not self.folder.exists() or resume or not in_main_process():
             return
         if not overwrite:
             raise FileExistsError(f"{self.folder} exists: pass --resume to go on with it or --overwrite to replace it")
@@ -101,10 +104,13 @@ class Run:
 
     def finish(self, **summary) -> None:
         """Mark the run complete and keep its scores."""
-        self._write_info({**self.info, "finished": True, "summary": summary})
+        if in_main_process():
+            self._write_info({**self.info, "finished": True, "summary": summary})
 
     def log(self, **event) -> None:
         """Append one line to `metrics.jsonl`."""
+        if not in_main_process():
+            return
         path = self.folder / "metrics.jsonl"
         cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")  # by a kill: leave that line behind
         with open(path, "a") as file:
@@ -118,13 +124,17 @@ class Run:
 
     def forget_events_after(self, **position) -> None:
         """Drop logged lines beyond the resumed position, so that a resumed log equals an unbroken one."""
+        if not in_main_process():
+            return
         (key, limit) = next(iter(position.items()))
         kept = [event for event in self.events() if event.get(key, 0) <= limit]
         with atomic_file(self.folder / "metrics.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(event) + "\n" for event in kept))
 
     def save_predictions(self, split: str, predictions: Embeddings) -> None:
-        predictions.save(self.folder / "predictions" / split)
+        if in_main_process():
+            predictions.save(self.folder / "predictions" / split)
+        wait_for_everyone()
 
     def predictions(self, split: str) -> Embeddings:
         """Saved predictions of a split. FileNotFoundError says which command makes them."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from clipknight.atomic import atomic_file
 from clipknight.datasets import Dataset
 from clipknight.embeddings import Embeddings
+from clipknight.processes import in_main_process, wait_for_everyone
 
 import faiss
 import numpy as np
@@ -65,11 +66,12 @@ def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, s
         return dataset
     digest = hashlib.sha256("\n".join(dataset.ids).encode()).hexdigest()[:12]  # datasets may share a folder's name
     file = Path(folder) / f"split-{digest}-seed{seed}.csv"
-    if not file.is_file():
+    if in_main_process() and not file.is_file():
         split = grouped_split(similarity_groups(targets, dataset.captions["id"].to_numpy()), seed=seed)
         with atomic_file(file) as temporary:
             split.rename_axis("id").rename("split").to_csv(temporary)
         print(f"{dataset.name} names no split: made one by groups of similar captions, {file}")
+    wait_for_everyone()
     split = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="id")["split"]
     # Images without captions cannot be grouped or scored: they are there to be predicted.
     return dataset.with_split(split.reindex(dataset.ids, fill_value="test"))
