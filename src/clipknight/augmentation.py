@@ -67,7 +67,7 @@ class EpochBatches:
 
     def __init__(self, rows: int, batch_size: int, seed: int):
         if rows < batch_size:
-            raise ValueError(f"a batch of {batch_size} does not fit {rows} training images: lower --batch_size")
+            raise ValueError(f"a batch of {batch_size} does not fit {rows} training rows: lower --batch_size")
         self.rows, self.batch_size, self.seed, self.epoch, self.start = rows, batch_size, seed, 0, 0
 
     def __len__(self) -> int:
@@ -77,8 +77,12 @@ class EpochBatches:
         """Go on at `batch` of `epoch`."""
         self.epoch, self.start = epoch, batch
 
+    def order(self) -> np.ndarray:
+        """The rows in this epoch's order."""
+        return np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+
     def __iter__(self):
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+        order = self.order()
         for i in range(self.start, self.rows // self.batch_size):
             yield [(self.epoch, int(row)) for row in order[i * self.batch_size : (i + 1) * self.batch_size]]
 

@@ -188,11 +188,11 @@ def load_target_encoder(name: str = MINILM, device: str = "auto"):
     if name == MINILM:
         return SentenceTransformer(minilm_folder(), device=str(pick_device(device)))
     if not Path(name).is_dir():
-        _go_offline_if_unreachable()
+        go_offline_if_unreachable()
     try:
         return SentenceTransformer(name, device=str(pick_device(device)))
     except (OSError, RuntimeError, ValueError) as error:
-        raise _hub_failure(name, error, f"target encoder {MINILM!r}, or a local folder") from error
+        raise hub_failure(name, error, f"target encoder {MINILM!r}, or a local folder") from error
 
 
 def minilm_folder() -> str:
@@ -231,13 +231,13 @@ def _root_parts(name: str) -> tuple[tuple[nn.Module, PreprocessCfg, object], boo
     else:
         _check_name(base, architecture, tag)
     if not base.startswith("local-dir:"):
-        _go_offline_if_unreachable()
+        go_offline_if_unreachable()
     try:
         model = open_clip.create_model(
             architecture, pretrained=tag, force_image_size=int(size) if size else None, require_pretrained=True
         )
     except (RuntimeError, OSError) as error:
-        raise _hub_failure(name, error, f"encoder {OFFLINE!r}, or a local folder") from error
+        raise hub_failure(name, error, f"encoder {OFFLINE!r}, or a local folder") from error
     cfg = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
     return (model, cfg, open_clip.get_tokenizer(architecture)), True
 
@@ -279,7 +279,7 @@ def _check_name(base: str, architecture: str, tag: str) -> None:
     )
 
 
-def _go_offline_if_unreachable() -> None:
+def go_offline_if_unreachable() -> None:
     """Fail fast without internet: the hub client would retry each file for half a minute. Cached files still load."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return
@@ -290,7 +290,7 @@ def _go_offline_if_unreachable() -> None:
         huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
-def _hub_failure(name: str, error: Exception, offline: str) -> Exception:
+def hub_failure(name: str, error: Exception, offline: str) -> Exception:
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return ConnectionError(
             f"{name!r} is not on this machine and the model hub cannot be reached. Works offline: {offline}"

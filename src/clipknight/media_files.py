@@ -32,6 +32,30 @@ def walk(root: Path, suffixes: Iterable[str]) -> list[str]:
     return found
 
 
+def find_media(paths: Iterable[str | Path]) -> dict[str, str]:
+    """Every image and video among `paths`, files or folders with their subfolders: its path, by its name.
+
+    One folder's files are named relative to it, others as given. FileNotFoundError, ValueError for other files.
+    """
+    paths = [Path(path).expanduser() for path in paths]
+    found = {}
+    for path in paths:
+        if path.is_dir():
+            files = walk(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+            if not files:
+                raise FileNotFoundError(f"no image and no video in {path}")
+            prefix = "" if len(paths) == 1 else f"{path.as_posix()}/"
+            found |= {prefix + file: str(path / file) for file in files}
+        elif not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist")
+        elif path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            known = " ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+            raise ValueError(f"{path} is neither an image nor a video by its suffix ({known})")
+        else:
+            found[path.as_posix()] = str(path)
+    return found
+
+
 def listed(root: Path, names: pd.Series, suffixes: Iterable[str]) -> list[str]:
     """As `walk`, but only the files named (with or without suffix), and reading only the folders they are in."""
     found = []

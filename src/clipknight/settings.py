@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import keyword
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,11 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows 
 S = TypeVar("S")
 
 
+class _Parser(ArgumentParser):
+    def format_help(self) -> str:
+        return re.sub(r"--(\w+)_\b", r"--\1", super().format_help())  # a field named for a keyword: --from, not --from_
+
+
 def parse(settings: type[S], argv: Sequence[str] | None = None, description: str = "", positional: str = "") -> S:
     """Fill `settings` from `argv` (the process's own by default).
 
@@ -23,7 +30,7 @@ def parse(settings: type[S], argv: Sequence[str] | None = None, description: str
     that free words go to. Unknown flags and unknown keys of the file end the program with their name.
     """
     script = Path(sys.argv[0]).name if argv is None else ""
-    parser = ArgumentParser(prog=script or None, description=description, allow_abbrev=False)
+    parser = _Parser(prog=script or None, description=description, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the settings below; flags win")
     parser.add_class_arguments(settings)
     words = _in_parser_form(settings, list(sys.argv[1:] if argv is None else argv), positional)
@@ -56,6 +63,7 @@ def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[st
             continue
         name, equals, value = word[2:].partition("=")
         name = name.replace("-", "_")
+        name = f"{name}_" if keyword.iskeyword(name) else name  # --from fills the field from_
         if name == "config":  # goes first: the parser lets the later word win
             config += [f"--config={value}"] if equals else ["--config", *argv[i : i + 1]]
             i += not equals

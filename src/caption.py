@@ -1,0 +1,181 @@
+"""Say what images and videos show: CSV or JSON, and a page with pictures, captions and the reasons for them.
+
+python src/caption.py photo.jpg                                            # with the starter weights
+python src/caption.py FOLDER clip.mp4 --run knight --from ensemble --out outputs/captions.csv
+python src/caption.py --data input/flickr8k --split valid --run knight --out outputs/valid.json
+"""
+
+import functools
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clipknight.atomic import atomic_file
+from clipknight.captioner import Captioner, open_captioner
+from clipknight.dataset_targets import images_of_split
+from clipknight.dataset_listing import NO_CAPTIONS
+from clipknight.datasets import Dataset
+from clipknight.embedding_sources import open_source
+from clipknight.errors import user_errors
+from clipknight.gallery import Captioned, write_gallery
+from clipknight.media_files import find_media
+from clipknight.project_paths import OUTPUTS
+from clipknight.runs import Run
+from clipknight.settings import parse
+from clipknight.videos import frame_files, is_video
+
+import numpy as np
+import pandas as pd
+
+STARTER = "input/models/starter/knight"
+PRINTED = 12  # captions shown on the terminal
+KEPT = ("caption", "neighbours")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of caption.py"""
+
+    paths: list[str] = field(default_factory=list)
+    """images, videos, and folders of them, as free words"""
+    data: str = ""
+    """instead of paths, with --split: a dataset's folder"""
+    split: str = ""
+    """instead of paths: train, valid or test of --data; an ensemble's valid predictions are its out-of-fold ones"""
+    run: str = STARTER
+    """run of train_knight.py"""
+    from_: str = ""
+    """where the embeddings come from: a run that predicts, or an encoder with a joint space; by default the run's own"""
+    corpus: list[str] = field(default_factory=list)
+    """captions to retrieve from, in place of the run's: datasets, coco, files of captions"""
+    corpus_share: float = 0.0
+    """share of the corpus' images whose captions are kept; 0 for the run's own"""
+    index: str = "exact"
+    """exact, or ivf: approximate search, for a corpus of hundreds of thousands"""
+    retrieve_only: bool = False
+    """give the nearest caption as it stands, without the decoder: CLIPRe"""
+    n_neighbors: int = 0
+    """captions in the prefix; 0 for as many as in training"""
+    frames: int = 5
+    """of a video, evenly spaced"""
+    num_beams: int = 5
+    """of the beam search; 1 is greedy"""
+    max_tokens: int = 40
+    """longest caption"""
+    out: str = str(OUTPUTS / "captions.csv")
+    """.csv (image,caption) or .json (image_id, caption, neighbours)"""
+    html: str = "auto"
+    """page of pictures and captions; auto: beside --out; none"""
+    skip_unreadable: bool = False
+    """go on without the files that cannot be read; otherwise they are listed in an error"""
+    batch_size: int = 64
+    """captions at a time"""
+    workers: int = 2
+    """processes that read images"""
+    device: str = "auto"
+    """auto, cpu, cuda, mps"""
+    precision: str = "auto"
+    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+
+
+@user_errors
+def main(argv=None) -> pd.DataFrame:
+    s = parse(Settings, argv, __doc__, positional="paths")
+    if Path(s.out).suffix not in (".csv", ".json"):
+        raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
+    if bool(s.paths) == bool(s.split):
+        raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
+    run = Run.open(s.run)
+    source = open_source(s.from_ or run.settings["from_"] or no_source(run), s.device)
+    if source.space != run.info["space"]:
+        raise ValueError(
+            f"--from {source.name} gives embeddings of the space {source.space}, "
+            f"{run.name} retrieves in {run.info['space']}"
+        )
+    stills, clips, references = dataset_media(source.run or run, s) if s.split else found_media(s)
+    embeddings = source.embeddings if not s.split else functools.partial(source.of_split, split=s.split)
+    captioner = open_captioner(run, s.corpus, s.corpus_share, s.index, s.device, s.precision, s.batch_size)
+    captioner.n_neighbors = s.n_neighbors or captioner.n_neighbors
+
+    start = time.perf_counter()
+    rows = embeddings(stills, workers=s.workers, skip_unreadable=s.skip_unreadable)
+    in_clips = {frame for frames in clips.values() for frame in frames}
+    images = [name for name in rows.ids if name not in in_clips]
+    items = captioned(captioner, images, rows.aligned_to(images).vectors, s)
+    if clips:
+        frames = rows.aligned_to([frame for frames in clips.values() for frame in frames]).vectors
+        items |= captioned(captioner, list(clips), frames.reshape(len(clips), s.frames, -1), s)
+    seconds = time.perf_counter() - start
+    path_of = dict(zip(stills.images["id"], stills.images["path"]))
+    for name, item in items.items():
+        item["pictures"] = [path_of[frame] for frame in clips.get(name, [name])]
+        item["references"] = references.get(name)
+    write_captions(items, s.out)
+    if page := {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html):
+        write_gallery(
+            page,
+            f"Captions by {run.name}",
+            f"Embeddings from {source.name}; retrieved from {len(captioner.corpus):,} captions of {captioner.corpus.name}.",
+            [Captioned(name, **item) for name, item in items.items()],
+        )
+    for name, item in list(items.items())[:PRINTED]:
+        print(f"{name}: {item['caption']}")
+    print(
+        f"{len(images):,} images and {len(clips):,} videos in {seconds:.1f} s ({len(items) / seconds:.1f} a second)"
+        f" -> {', '.join(filter(None, (s.out, page)))}"
+    )
+    return pd.DataFrame({"image": list(items), "caption": [item["caption"] for item in items.values()]})
+
+
+def no_source(run: Run) -> str:
+    raise ValueError(f"{run.name} was trained on text alone: say where embeddings come from, --from RUN or ENCODER")
+
+
+def dataset_media(run: Run, s: Settings) -> tuple[Dataset, dict, dict]:
+    """The images of a split, no clips, and the captions they have."""
+    dataset = images_of_split(run, s.split, s.data, s.device)
+    if dataset.media == "video":
+        raise ValueError(f"{dataset.name} holds videos: name its folder as a path instead of --data")
+    return dataset, {}, dataset.caption_lists()
+
+
+def found_media(s: Settings) -> tuple[Dataset, dict[str, list[str]], dict]:
+    """The images and the videos' frames as one dataset, and the ids of each video's frames."""
+    media = find_media(s.paths)
+    videos = {name: path for name, path in media.items() if is_video(path)}
+    files = frame_files(list(videos.values()), s.frames, workers=s.workers, skip_unreadable=s.skip_unreadable)
+    clips = {name: files[path] for name, path in videos.items() if path in files}
+    stills = {name: path for name, path in media.items() if name not in videos}
+    stills |= {frame: frame for frames in clips.values() for frame in frames}
+    if not stills:
+        raise ValueError("none of the videos can be read")
+    images = pd.DataFrame({"id": list(stills), "path": list(stills.values()), "split": "test"}, dtype="str")
+    return Dataset("files", Path.cwd(), "files", images, NO_CAPTIONS), clips, {}
+
+
+def captioned(captioner: Captioner, names: list[str], vectors: np.ndarray, s: Settings) -> dict[str, dict]:
+    """Caption and neighbours (text, cosine) of each image, vectors (N, D), or video (N, frames, D), by name."""
+    if not names:
+        return {}
+    said = captioner.nearest(vectors) if s.retrieve_only else captioner.caption(vectors, s.num_beams, s.max_tokens)
+    texts = captioner.corpus.texts
+    return {
+        name: {"caption": text, "neighbours": [(texts[row], float(cosine)) for row, cosine in zip(near, cosines)]}
+        for name, text, near, cosines in zip(names, said.texts, said.neighbours, said.similarities)
+    }
+
+
+def write_captions(items: dict[str, dict], path: str) -> None:
+    """CSV of image,caption, or COCO's JSON of results, with neighbours."""
+    with atomic_file(path) as temporary:
+        if Path(path).suffix == ".csv":
+            frame = pd.DataFrame({"image": list(items), "caption": [item["caption"] for item in items.values()]})
+            frame.to_csv(temporary, index=False)
+        else:
+            kept = [{"image_id": name, **{key: item[key] for key in KEPT}} for name, item in items.items()]
+            temporary.write_text(json.dumps(kept, ensure_ascii=False, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Where an image's embedding comes from: the predictions of any run, or a CLIP's joint space.
+
+Both can ask a caption index for neighbours, as long as the index holds captions of the same space.
+"""
+
+from dataclasses import dataclass
+
+from clipknight.datasets import Dataset
+from clipknight.embedding_cache import image_embeddings
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import MINILM, ClipEncoder, load_clip
+from clipknight.project_paths import OUTPUTS, existing
+from clipknight.runs import Run
+
+
+@dataclass(frozen=True)
+class EmbeddingSource:
+    """Embeddings of images in a `space`: ["target", name of the target encoder] or ["clip", text tower's digest]."""
+
+    name: str
+    space: list[str]
+    run: Run | None = None  # a run that predicts; else `encoder` embeds
+    encoder: ClipEncoder | None = None
+    device: str = "auto"
+
+    def embeddings(self, dataset: Dataset, workers: int = 2, skip_unreadable: bool = False) -> Embeddings:
+        """Unit rows by image id, cached. UnreadableImages unless skipped."""
+        if self.encoder is not None:
+            return image_embeddings(self.encoder, dataset, workers=workers, skip_unreadable=skip_unreadable)
+        return self.run.load_predictor(self.device).predict(dataset, workers=workers, skip_unreadable=skip_unreadable)
+
+    def of_split(self, part: Dataset, split: str, workers: int = 2, skip_unreadable: bool = False) -> Embeddings:
+        """Rows of the images of a split: an ensemble's own, out-of-fold ones, where the run has saved them."""
+        if self.run is not None and (self.run.folder / "predictions" / split).is_dir():
+            saved = self.run.predictions(split)
+            if set(part.ids) <= set(saved.ids):
+                return saved.aligned_to(part.ids)
+        return self.embeddings(part, workers, skip_unreadable)
+
+
+def open_source(name: str, device: str = "auto") -> EmbeddingSource:
+    """The source called `name`: a run that predicts, or an encoder with a joint space (ValueError for others)."""
+    folder = existing(OUTPUTS / name if (OUTPUTS / name).exists() else name)
+    if (folder / "run.json").is_file() and (run := Run.open(name)).info["predictor"].startswith("clipknight."):
+        return EmbeddingSource(name, ["target", run.settings["target_encoder"]], run=run, device=device)
+    encoder = load_clip(str(folder) if folder.exists() else name, device)
+    if not encoder.joint:
+        raise ValueError(
+            f"{name!r} has no joint space of images and captions: adapt it by train_clip.py first, or name a run that "
+            "predicts, such as an ensemble"
+        )
+    return EmbeddingSource(name, encoder_space(encoder), encoder=encoder, device=device)
+
+
+def encoder_space(encoder: ClipEncoder) -> list[str]:
+    """The space of an encoder's captions."""
+    return ["target", MINILM] if encoder.captions_are_targets else ["clip", encoder.fingerprint("text")]
