@@ -63,6 +63,12 @@ class Settings(FineTuningSettings):
     """of the contrastive loss"""
     captions: str = "all"
     """all: the mean over an image's captions; one: a caption drawn anew each epoch"""
+    augment_captions: int = 0
+    """variants of each training caption, averaged or drawn with it: synonyms and shuffled words; 0 for none"""
+    augment_synonyms: int = 2
+    """words of a variant that are replaced by a synonym"""
+    augment_shuffle: int = 2
+    """places that a word of a variant may move by; 0 leaves the order"""
 
 
 @user_errors
@@ -75,6 +81,8 @@ def main(argv=None) -> float:
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
+    how = {"replaced": s.augment_synonyms, "shuffle": s.augment_shuffle}
+    train = train.augmented(s.augment_captions, s.seed, s.device, **how)
     targets = torch.from_numpy(train.mean_targets())
 
     features = image_embeddings(encoder, train.dataset, workers=s.workers).vectors

@@ -67,8 +67,6 @@ class Settings(DataSettings):
     """captions in the prefix; 0 for the embedding itself"""
     exclude: str = "image"
     """left out of a caption's neighbours: index (itself), duplicate (its wording), image (its image's captions too)"""
-    query: str = "caption"
-    """whose neighbours: caption (its own), siblings (the mean of the other captions of its image)"""
     index: str = "exact"
     """exact, or ivf: approximate search, for a corpus of hundreds of thousands"""
     noise: float = 0.0
@@ -137,7 +135,7 @@ def main(argv=None) -> float:
     print(f"{corpus.name}: {len(corpus):,} captions; decoder of {decoder.num_parameters() / 1e6:.1f} million weights")
 
     if s.n_neighbors:
-        rows = index.neighbours(corpus, s.n_neighbors, s.exclude, s.query)
+        rows = index.neighbours(corpus, s.n_neighbors, s.exclude)
         _, held_rows = index.search(held_vectors, s.n_neighbors)
         held_vectors = index.vectors
     else:

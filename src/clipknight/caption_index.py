@@ -9,7 +9,6 @@ import pandas as pd
 from tqdm import tqdm
 
 EXCLUDE = ("index", "duplicate", "image")
-QUERIES = ("caption", "siblings")
 SPARE = 32  # candidates beyond the k asked for, of which exclusion may take some
 CHUNK_ROWS = 4096  # queries searched at a time
 
@@ -38,20 +37,18 @@ class CaptionIndex:
             raise ValueError(f"{k} neighbours asked of a corpus of {len(self.vectors)} captions")
         return self.index.search(np.ascontiguousarray(unit(queries), dtype=np.float32), k)
 
-    def neighbours(self, corpus: Corpus, k: int, exclude: str = "image", query: str = "caption") -> np.ndarray:
+    def neighbours(self, corpus: Corpus, k: int, exclude: str = "image") -> np.ndarray:
         """Rows (M, k) of each caption's nearest others, nearest first: what Knight learns to caption from (eq. 3).
 
         Left out are, by `exclude`: the caption itself ("index", as in the authors' code), all of its wording
-        ("duplicate"), or all that describe its image too ("image"). The query is the caption, or the mean of its
-        siblings (the other captions of its image; itself where it has none). ValueError when fewer than k are left.
+        ("duplicate"), or all that describe its image too ("image"). ValueError when fewer than k are left.
         """
-        if exclude not in EXCLUDE or query not in QUERIES:
-            raise ValueError(f"exclude {exclude!r} and query {query!r} must be one of {EXCLUDE} and of {QUERIES}")
+        if exclude not in EXCLUDE:
+            raise ValueError(f"exclude {exclude!r} is none of {', '.join(EXCLUDE)}")
         wording = pd.factorize(pd.Series(corpus.texts).str.lower().str.replace(r"[^\w]+", " ", regex=True).str.strip())[
             0
         ]
         described = corpus.described if exclude == "image" else np.arange(len(corpus))
-        queries = self.vectors if query == "caption" else sibling_means(self.vectors, corpus.described)
         found = np.empty((len(corpus), k), dtype=np.int32)
         with tqdm(total=len(corpus), desc=f"{corpus.name}: neighbours", unit="row") as bar:
             for start in range(0, len(corpus), CHUNK_ROWS):
@@ -59,7 +56,7 @@ class CaptionIndex:
                 bar.update(len(rows))
                 while len(rows):
                     candidates = min(candidates, len(corpus))
-                    _, near = self.index.search(queries[rows], candidates)
+                    _, near = self.index.search(self.vectors[rows], candidates)
                     allowed = (near >= 0) & (near != rows[:, None])  # -1: an approximate search that came short
                     if exclude != "index":
                         allowed &= wording[near] != wording[rows][:, None]
@@ -75,13 +72,3 @@ class CaptionIndex:
                         )
                     candidates *= 8
         return found
-
-
-def sibling_means(vectors: np.ndarray, described: np.ndarray) -> np.ndarray:
-    """Unit means (M, D) of the other captions of each caption's image; its own row where it has no siblings."""
-    sums = np.zeros((described.max() + 1, vectors.shape[1]), dtype=np.float64)
-    np.add.at(sums, described, vectors)
-    alone = np.bincount(described)[described] == 1
-    others = (sums[described] - vectors).astype(np.float32)
-    others[alone] = vectors[alone]
-    return np.ascontiguousarray(unit(others))

@@ -4,12 +4,16 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipknight.caption_augmentation import with_variants
+from clipknight.caption_filter import listed_captions
 from clipknight.caption_table import Columns
+from clipknight.dataset_listing import among
 from clipknight.datasets import Dataset, read_dataset
 from clipknight.embedding_cache import CACHE, target_embeddings
-from clipknight.embeddings import Embeddings
+from clipknight.embeddings import Embeddings, concatenate
 from clipknight.encoders import MINILM, load_target_encoder
 from clipknight.metrics import avg_cos
+from clipknight.processes import in_main_process
 from clipknight.runs import Run
 from clipknight.splits import with_made_split
 
@@ -30,6 +34,8 @@ class DataSettings:
     """a table's column of captions"""
     split_column: str = Columns.split
     """a table's column of splits"""
+    keep: str = ""
+    """CSV of filter_captions.py: train only on the captions it kept"""
     target_encoder: str = MINILM
     """sentence-transformers name or folder: what predictions are to equal"""
     seed: int = 0
@@ -38,6 +44,10 @@ class DataSettings:
     """predict the test split without its unreadable images, instead of stopping with their list"""
     device: str = "auto"
     """auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda, mps"""
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image_column, self.caption_column, self.split_column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +76,44 @@ class CaptionedDataset:
     @classmethod
     def of(cls, s: DataSettings) -> "CaptionedDataset":
         """The dataset that a script's settings name."""
-        columns = Columns(s.image_column, s.caption_column, s.split_column)
-        return cls.read(s.data, s.target_encoder, s.device, s.seed, columns, s.images or None)
+        data = cls.read(s.data, s.target_encoder, s.device, s.seed, s.columns, s.images or None)
+        return data.keeping(s.keep) if s.keep else data
 
     def split(self, name: str) -> "CaptionedDataset":
         """One split, every image of which has a caption (ValueError otherwise)."""
         part = self.dataset.require_captions(name)
         return CaptionedDataset(part, self.targets.aligned_to(part.captions["caption_id"]), self.target_name)
+
+    def keeping(self, table: str | Path) -> "CaptionedDataset":
+        """Without the training captions that a table of image,caption lacks, and the images that have no other."""
+        images, captions = self.dataset.images, self.dataset.captions
+        train = images["split"] == "train"
+        drop = among(captions["id"], images["id"][train]) & ~listed_captions(self.dataset, table)
+        captions = captions[~drop].reset_index(drop=True)
+        bare = train & ~among(images["id"], captions["id"])
+        if bare.sum() == train.sum():
+            raise ValueError(f"{table} keeps no training caption of {self.dataset.name}")
+        if in_main_process():
+            print(
+                f"{table}: {drop.sum():,} training captions are left out, and {bare.sum():,} of {train.sum():,} "
+                "training images, which have no other"
+            )
+        dataset = dataclasses.replace(self.dataset, images=images[~bare].reset_index(drop=True), captions=captions)
+        return CaptionedDataset(dataset, self.targets.aligned_to(captions["caption_id"]), self.target_name)
+
+    def augmented(self, variants: int, seed: int, device: str = "auto", **how) -> "CaptionedDataset":
+        """With so many variants of each caption (Che 3.5.1), whose targets are encoded once and kept on disk.
+
+        `how`: options of `augmented_caption`.
+        """
+        if not variants:
+            return self
+        captions = with_variants(self.dataset.captions, variants, seed, **how)
+        new = captions[~among(captions["caption_id"], self.dataset.captions["caption_id"])]
+        encoder = load_target_encoder(self.target_name, device)
+        targets = target_embeddings(encoder, dataclasses.replace(self.dataset, captions=new), name=self.target_name)
+        targets = concatenate([self.targets, targets]).aligned_to(captions["caption_id"])
+        return CaptionedDataset(dataclasses.replace(self.dataset, captions=captions), targets, self.target_name)
 
     @property
     def image_of_caption(self) -> np.ndarray:
@@ -104,9 +145,8 @@ def images_of_split(run: Run, split: str, data: str = "", device: str = "auto") 
     """The images of a split of `data`, or of what the run was made on; a dataset without splits gets its made one."""
     known = {field.name for field in dataclasses.fields(DataSettings)}
     settings = DataSettings(**{name: value for name, value in run.settings.items() if name in known})
-    settings = dataclasses.replace(settings, device=device, **({"data": data} if data else {}))
-    columns = Columns(settings.image_column, settings.caption_column, settings.split_column)
-    dataset = read_dataset(settings.data, columns, settings.images or None)
+    settings = dataclasses.replace(settings, keep="", device=device, **({"data": data} if data else {}))
+    dataset = read_dataset(settings.data, settings.columns, settings.images or None)
     if not dataset.has_splits and len(dataset.captions):
         dataset = CaptionedDataset.of(settings).dataset
     part = dataset.split(split)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clipknight.caption_table import a_few
 from clipknight.images import IMAGE_SUFFIXES
+from clipknight.sample_photos import SOURCE, sample_photos
 
 import numpy as np
 import pandas as pd
@@ -35,12 +36,15 @@ def walk(root: Path, suffixes: Iterable[str]) -> list[str]:
 def find_media(paths: Iterable[str | Path]) -> dict[str, str]:
     """Every image and video among `paths`, files or folders with their subfolders: its path, by its name.
 
-    One folder's files are named relative to it, others as given. FileNotFoundError, ValueError for other files.
+    "scikit-image" stands for the photographs inside that package. One folder's files are named relative to it, others
+    as given. FileNotFoundError, ValueError for other files.
     """
     paths = [Path(path).expanduser() for path in paths]
     found = {}
     for path in paths:
-        if path.is_dir():
+        if str(path) == SOURCE and not path.exists():
+            found |= sample_photos()
+        elif path.is_dir():
             files = walk(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
             if not files:
                 raise FileNotFoundError(f"no image and no video in {path}")

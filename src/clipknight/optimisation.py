@@ -63,7 +63,7 @@ class TrainingState:
 
     def __init__(self, model: nn.Module, groups: list[dict], steps: int, warmup: float, ema_decay: float):
         self.model = model
-        self.optimizer = torch.optim.AdamW(groups)
+        self.optimizer = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: on CPUs too
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, int(warmup * steps), steps)
         # Warm-up lets a short run's average forget its start: 0.9998 alone would remember it for 5,000 steps.
         self.ema = ModelEmaV3(model, ema_decay, use_warmup=True) if ema_decay else None

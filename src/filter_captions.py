@@ -1,0 +1,127 @@
+"""Drop captions that nearly repeat others: a caption is left out if its cosine to one already kept exceeds a threshold.
+
+Cosines are of target embeddings (Che et al. 2023, 3.5.2). Written are the captions kept, which `--keep` of the training
+scripts reads and which is itself a table of captions, and beside it who dropped the others (…-dropped.csv).
+
+    python src/filter_captions.py --data input/flickr8k --out outputs/filtered/flickr8k.csv
+    python src/train_a.py --data input/flickr8k --keep outputs/filtered/flickr8k.csv --run a_filtered
+    python src/filter_captions.py --table captions.csv --threshold 0.9 --order shuffled
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight.atomic import atomic_file
+from clipknight.caption_filter import Filtered, filter_similar
+from clipknight.caption_table import a_few, read_caption_table
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.datasets import Dataset
+from clipknight.embedding_cache import target_embeddings
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import load_target_encoder
+from clipknight.errors import user_errors
+from clipknight.project_paths import OUTPUTS, existing
+from clipknight.settings import parse
+
+import numpy as np
+import pandas as pd
+
+ORDERS = ("file", "shuffled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """Settings of filter_captions.py"""
+
+    data: str = ""
+    """dataset whose training captions are filtered"""
+    table: str = ""
+    """or a table of image,caption (CSV, Parquet), all of which is; its images are not needed"""
+    threshold: float = 0.85
+    """cosine above which a caption is dropped"""
+    order: str = "file"
+    """which comes first is kept: file (a dataset's images by name, each one's captions as listed), or shuffled"""
+    out: str = ""
+    """CSV of the captions kept; by default outputs/filtered/<name>-<threshold>.csv"""
+    block_rows: int = 1024
+    """captions compared at a time"""
+    kept_rows: int = 4096
+    """kept ones they are compared with at a time; neither changes the result"""
+
+
+@user_errors
+def main(argv=None) -> Path:
+    s = parse(Settings, argv, __doc__)
+    if bool(s.data) == bool(s.table):
+        raise ValueError("say what to filter: --data DATASET or --table CSV, one of them")
+    if s.order not in ORDERS:
+        raise ValueError(f"--order {s.order!r} is none of {', '.join(ORDERS)}")
+    name, captions, targets = captions_of_table(s) if s.table else captions_of_dataset(s)
+    order = np.random.default_rng(s.seed).permutation(len(captions)) if s.order == "shuffled" else None
+    start = time.perf_counter()
+    filtered = filter_similar(targets.vectors, s.threshold, order, s.block_rows, s.kept_rows, progress=True)
+    seconds = time.perf_counter() - start
+
+    out = Path(s.out) if s.out else OUTPUTS / "filtered" / f"{name}-{s.threshold:g}.csv"
+    report = out.with_name(f"{out.stem}-dropped.csv")
+    with atomic_file(report) as temporary:
+        dropped_captions(captions, filtered).to_csv(temporary, index=False)
+    with atomic_file(out) as temporary:
+        captions[filtered.kept].to_csv(temporary, index=False)
+    print_summary(captions, filtered, s.threshold)
+    print(f"{seconds:.1f} s of comparing; kept captions -> {out}, the others -> {report}")
+    return out
+
+
+def captions_of_dataset(s: Settings) -> tuple[str, pd.DataFrame, Embeddings]:
+    """A name, the training captions (image, caption) and their targets."""
+    train = CaptionedDataset.of(s).split("train")
+    suffixes = train.dataset.images["path"].str.extract(r"(\.[^./]+)$")[0].fillna("")
+    images = (train.dataset.images["id"] + suffixes).to_numpy()[train.image_of_caption]
+    captions = pd.DataFrame({"image": images, "caption": train.dataset.captions["caption"]})
+    return train.dataset.name, captions, train.targets
+
+
+def captions_of_table(s: Settings) -> tuple[str, pd.DataFrame, Embeddings]:
+    """The same of a table."""
+    path = existing(s.table)
+    rows = read_caption_table(path, s.columns).rows
+    if len(blank := rows["number"][rows["caption"].str.strip() == ""]):
+        raise ValueError(f"{s.table}: empty captions in rows {a_few(blank)}")
+    captions = pd.DataFrame({"image": rows["name"], "caption": rows["caption"]})
+    ids = rows["name"] + "#" + rows.groupby("name").cumcount().astype("str")
+    dataset = Dataset(path.stem, path.parent, "table", pd.DataFrame(), captions.assign(caption_id=ids))
+    encoder = load_target_encoder(s.target_encoder, s.device)
+    return path.stem, captions, target_embeddings(encoder, dataset, name=s.target_encoder)
+
+
+def dropped_captions(captions: pd.DataFrame, filtered: Filtered) -> pd.DataFrame:
+    """image, caption, kept_image, kept_caption, cosine: what was dropped, and because of what."""
+    by = filtered.dropped_by[~filtered.kept]
+    kept = captions.iloc[by].add_prefix("kept_").reset_index(drop=True)
+    dropped = captions[~filtered.kept].reset_index(drop=True)
+    return pd.concat([dropped, kept], axis=1).assign(cosine=filtered.cosine[~filtered.kept].round(6))
+
+
+def print_summary(captions: pd.DataFrame, filtered: Filtered, threshold: float, examples: int = 5) -> None:
+    dropped = dropped_captions(captions, filtered)
+    n_images, left = captions["image"].nunique(), captions["image"][filtered.kept].nunique()
+    print(
+        f"kept {filtered.kept.sum():,} of {len(captions):,} captions, dropped {len(dropped):,} "
+        f"({len(dropped) / len(captions):.1%}) over cosine {threshold:g}; {n_images - left:,} of {n_images:,} images "
+        "have none left"
+    )
+    if len(dropped):
+        print("dropped the most:")
+        counts = pd.Series(filtered.dropped_by[~filtered.kept]).value_counts(sort=False).sort_index()
+        for row, count in counts.sort_values(ascending=False, kind="stable")[:examples].items():
+            print(f"  {count:>6,}  {captions['caption'][row]}")
+        print("examples, from the threshold up:")
+        ranked = dropped.sort_values("cosine", kind="stable")
+        for row in ranked.iloc[np.unique(np.linspace(0, len(ranked) - 1, examples).astype(int))].itertuples():
+            print(f"  {row.cosine:.3f}  {row.caption}  <-  {row.kept_caption}")
+
+
+if __name__ == "__main__":
+    main()

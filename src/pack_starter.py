@@ -1,0 +1,61 @@
+"""Pack Model A and Knight as starter weights: what a new user captions with, in 16 bits and without what resumes.
+
+python src/pack_starter.py --image_run flickr8k/a --knight_run flickr8k/knight_coco
+"""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clipknight.atomic import atomic_folder
+from clipknight.errors import user_errors
+from clipknight.project_paths import ROOT
+from clipknight.runs import Run
+from clipknight.settings import parse
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of pack_starter.py"""
+
+    image_run: str
+    """run of train_a.py: what predicts an image's embedding"""
+    knight_run: str
+    """run of train_knight.py: what says it"""
+    corpus: list[str] = field(default_factory=lambda: ["coco"])
+    """what the packed Knight retrieves from; it must be on every user's machine"""
+    corpus_share: float = 0.05
+    """share of the corpus, embedded at first use"""
+    out: str = "input/models/starter"
+    """folder; what it holds besides the two runs, such as its model card, stays"""
+
+
+@user_errors
+def main(argv=None) -> Path:
+    s = parse(Settings, argv, __doc__)
+    out = ROOT / s.out
+    packed = {"a": Run.open(s.image_run), "knight": Run.open(s.knight_run)}
+    changed = {"corpus": s.corpus, "corpus_share": s.corpus_share, "from_": f"{s.out}/a", "data": "", "run": ""}
+    for name, run in packed.items():
+        with atomic_folder(out / name) as folder:
+            shutil.copy(run.folder / "run.json", folder)
+            shutil.copytree(run.folder / "best", folder / "best")
+            for file in folder.glob("best/**/*.safetensors"):
+                save_file(in_16_bits(load_file(file)), file, metadata={"format": "pt"})
+            settings = run.settings | (changed if name == "knight" else {"run": "", "data": ""})
+            (folder / "settings.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    size = sum(file.stat().st_size for file in out.glob("**/*") if file.is_file())
+    print(f"{size / 1e6:.1f} MB -> {out}")
+    return out
+
+
+def in_16_bits(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
+
+
+if __name__ == "__main__":
+    main()
