@@ -13,8 +13,8 @@ from pathlib import Path
 
 from clipknight.atomic import atomic_file
 from clipknight.captioner import Captioner, open_captioner
-from clipknight.dataset_targets import images_of_split
 from clipknight.dataset_listing import NO_CAPTIONS
+from clipknight.dataset_targets import images_of_split
 from clipknight.datasets import Dataset
 from clipknight.embedding_sources import open_source
 from clipknight.errors import user_errors
@@ -30,7 +30,6 @@ import pandas as pd
 
 STARTER = "input/models/starter/knight"
 PRINTED = 12  # captions shown on the terminal
-KEPT = ("caption", "neighbours")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Settings:
     run: str = STARTER
     """run of train_knight.py"""
     from_: str = ""
-    """where the embeddings come from: a run that predicts, or an encoder with a joint space; by default the run's own"""
+    """where embeddings come from: a run that predicts, or an encoder with a joint space; by default the run's own"""
     corpus: list[str] = field(default_factory=list)
     """captions to retrieve from, in place of the run's: datasets, coco, files of captions"""
     corpus_share: float = 0.0
@@ -102,30 +101,34 @@ def main(argv=None) -> pd.DataFrame:
     rows = embeddings(stills, workers=s.workers, skip_unreadable=s.skip_unreadable)
     in_clips = {frame for frames in clips.values() for frame in frames}
     images = [name for name in rows.ids if name not in in_clips]
-    items = captioned(captioner, images, rows.aligned_to(images).vectors, s)
+    said = captioned(captioner, images, rows.aligned_to(images).vectors, s)
     if clips:
         frames = rows.aligned_to([frame for frames in clips.values() for frame in frames]).vectors
-        items |= captioned(captioner, list(clips), frames.reshape(len(clips), s.frames, -1), s)
+        said |= captioned(captioner, list(clips), frames.reshape(len(clips), s.frames, -1), s)
     seconds = time.perf_counter() - start
     path_of = dict(zip(stills.images["id"], stills.images["path"]))
-    for name, item in items.items():
-        item["pictures"] = [path_of[frame] for frame in clips.get(name, [name])]
-        item["references"] = references.get(name)
+    items = [
+        Captioned(
+            path=name,
+            caption=caption,
+            pictures=[path_of[frame] for frame in clips.get(name, [name])],
+            neighbours=near,
+            references=references.get(name),
+        )
+        for name, (caption, near) in said.items()
+    ]
     write_captions(items, s.out)
     if page := {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html):
-        write_gallery(
-            page,
-            f"Captions by {run.name}",
-            f"Embeddings from {source.name}; retrieved from {len(captioner.corpus):,} captions of {captioner.corpus.name}.",
-            [Captioned(name, **item) for name, item in items.items()],
-        )
-    for name, item in list(items.items())[:PRINTED]:
-        print(f"{name}: {item['caption']}")
+        corpus = captioner.corpus
+        summary = f"Embeddings from {source.name}; retrieved from {len(corpus):,} captions of {corpus.name}."
+        write_gallery(page, f"Captions by {run.name}", summary, items)
+    for item in items[:PRINTED]:
+        print(f"{item.path}: {item.caption}")
     print(
         f"{len(images):,} images and {len(clips):,} videos in {seconds:.1f} s ({len(items) / seconds:.1f} a second)"
         f" -> {', '.join(filter(None, (s.out, page)))}"
     )
-    return pd.DataFrame({"image": list(items), "caption": [item["caption"] for item in items.values()]})
+    return pd.DataFrame({"image": list(said), "caption": [item.caption for item in items]})
 
 
 def no_source(run: Run) -> str:
@@ -154,27 +157,32 @@ def found_media(s: Settings) -> tuple[Dataset, dict[str, list[str]], dict]:
     return Dataset("files", Path.cwd(), "files", images, NO_CAPTIONS), clips, {}
 
 
-def captioned(captioner: Captioner, names: list[str], vectors: np.ndarray, s: Settings) -> dict[str, dict]:
-    """Caption and neighbours (text, cosine) of each image, vectors (N, D), or video (N, frames, D), by name."""
+def captioned(captioner: Captioner, names: list[str], vectors: np.ndarray, s: Settings) -> dict[str, tuple]:
+    """(caption, neighbours with their cosines) of each image, vectors (N, D), or video (N, frames, D), by name."""
     if not names:
         return {}
     said = captioner.nearest(vectors) if s.retrieve_only else captioner.caption(vectors, s.num_beams, s.max_tokens)
     texts = captioner.corpus.texts
-    return {
-        name: {"caption": text, "neighbours": [(texts[row], float(cosine)) for row, cosine in zip(near, cosines)]}
-        for name, text, near, cosines in zip(names, said.texts, said.neighbours, said.similarities)
-    }
+    near = [
+        [(texts[row], float(cosine)) for row, cosine in zip(rows, cosines)]
+        for rows, cosines in zip(said.neighbours, said.similarities)
+    ]
+    return dict(zip(names, zip(said.texts, near, strict=True), strict=True))
 
 
-def write_captions(items: dict[str, dict], path: str) -> None:
-    """CSV of image,caption, or COCO's JSON of results, with neighbours."""
+def write_captions(items: list[Captioned], path: str) -> None:
+    """CSV of image,caption, or COCO's JSON of results with neighbours and picture files."""
     with atomic_file(path) as temporary:
         if Path(path).suffix == ".csv":
-            frame = pd.DataFrame({"image": list(items), "caption": [item["caption"] for item in items.values()]})
-            frame.to_csv(temporary, index=False)
-        else:
-            kept = [{"image_id": name, **{key: item[key] for key in KEPT}} for name, item in items.items()]
-            temporary.write_text(json.dumps(kept, ensure_ascii=False, indent=1))
+            pd.DataFrame({"image": [i.path for i in items], "caption": [i.caption for i in items]}).to_csv(
+                temporary, index=False
+            )
+            return
+        results = [
+            {"image_id": i.path, "caption": i.caption, "neighbours": i.neighbours, "pictures": i.pictures}
+            for i in items
+        ]
+        temporary.write_text(json.dumps(results, ensure_ascii=False, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""Captions a second by batch size and precision, and neighbour searches a second in a large corpus by index.
+
+    python benchmarks/captioning_speed.py --run input/models/starter/knight [--corpus coco] [--corpus_share 1]
+
+One caption at a time in fp32 is how the published implementations decode; all ways share weights, queries and beam.
+"""
+
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from clipknight.caption_index import CaptionIndex
+from clipknight.captioner import open_captioner
+from clipknight.errors import user_errors
+from clipknight.runs import Run, machine
+from clipknight.settings import parse
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of captioning_speed.py"""
+
+    run: str = "input/models/starter/knight"
+    """run of train_knight.py"""
+    corpus: list[str] = field(default_factory=list)
+    """captions to search, in place of the run's"""
+    corpus_share: float = 0.0
+    """share of the corpus; 0 for the run's own"""
+    captions: int = 256
+    """captions decoded in batches; an eighth of them one at a time"""
+    queries: int = 1000
+    """of the neighbour search"""
+    num_beams: int = 5
+    """of the beam search"""
+    batch_size: int = 64
+    """captions at a time"""
+
+
+@user_errors
+def main(argv=None) -> None:
+    s = parse(Settings, argv, __doc__)
+    captioner = open_captioner(Run.open(s.run), s.corpus, s.corpus_share)
+    vectors, k = captioner.index.vectors, captioner.n_neighbors
+    print(f"{s.run}, {len(vectors):,} captions of {captioner.corpus.name}, beam {s.num_beams}, {machine()}\n")
+    draw = np.random.default_rng(0)
+    # Captions of the corpus, disturbed about as far as a prediction lies from its image's captions.
+    noise = draw.standard_normal((s.queries, vectors.shape[1])).astype(np.float32) / vectors.shape[1] ** 0.5
+    queries = vectors[draw.choice(len(vectors), s.queries)] + 1.2 * noise
+
+    print("| decoding | captions/s | ratio | same as one at a time |\n|---|---|---|---|")
+    single, alone = None, []
+    for batch, precision in ((1, torch.float32), (s.batch_size, torch.float32), (s.batch_size, torch.bfloat16)):
+        way = dataclasses.replace(captioner, batch_size=batch, precision=precision)
+        some = queries[: max(1, s.captions // 8) if batch == 1 else s.captions]
+        way.caption(some[:batch], s.num_beams)  # warm-up
+        start = time.perf_counter()
+        texts = way.caption(some, s.num_beams).texts
+        rate = len(some) / (time.perf_counter() - start)
+        single, alone = single or rate, alone or texts
+        same = np.mean([a == b for a, b in zip(alone, texts)])
+        print(
+            f"| {batch} at a time, {str(precision).partition('.')[2]} | {rate:.1f} | {rate / single:.1f} | {same:.0%} |"
+        )
+
+    print("\n| index | queries/s | ratio | build, s | recall |\n|---|---|---|---|---|")
+    exact = None
+    for kind in ("exact", "ivf"):
+        start = time.perf_counter()
+        index = CaptionIndex(vectors, kind)
+        build, start = time.perf_counter() - start, time.perf_counter()
+        _, rows = index.search(queries, k)
+        rate = s.queries / (time.perf_counter() - start)
+        exact = exact or (rate, rows)
+        recall = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(exact[1], rows)])
+        print(f"| {kind} | {rate:.0f} | {rate / exact[0]:.1f} | {build:.1f} | {recall:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
