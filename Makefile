@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo flickr8k test lint notebooks
+.PHONY: help demo flickr8k captions study test lint notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -16,11 +16,17 @@ $(READY): requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-demo: $(READY)  ## the whole pipeline on the built-in synthetic sample: outputs/submission.csv and outputs/report.html
+demo: $(READY)  ## everything on a synthetic sample, captions of real photographs: outputs/report.html, outputs/submission.csv
 	$(BIN)/python src/pipeline.py configs/sample.yaml
 
 flickr8k: $(READY)  ## README's score table, from input/flickr8k (an hour on 2 cores; goes on after a kill)
 	$(BIN)/python src/pipeline.py configs/flickr8k.yaml
+
+captions: $(READY)  ## README's caption table, from input/flickr8k and the runs of make flickr8k (40 minutes on 2 cores)
+	$(BIN)/python src/pipeline.py configs/flickr8k_captions.yaml
+
+study: $(READY)  ## what matters in Knight: outputs/study/table.md, after make flickr8k (an hour on 2 cores)
+	$(BIN)/python src/pipeline.py configs/captions_study.yaml
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest

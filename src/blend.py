@@ -3,14 +3,17 @@
 The weights are fitted on valid, which no member may have trained on (a member that did gets more weight than it earns,
 and no score printed here can tell). The ensemble's score is cross-fitted: each image is blended by weights fitted on
 folds that hold neither it nor an image with similar captions. Those out-of-fold rows are the run's valid predictions;
-its test predictions, and `predict.py`, use the weights fitted on all of valid.
+its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method ridge` adds a ridge regression
+on the members' predictions, fitted and scored in the same way; the table shows what it gains over the weights alone.
 
     python src/blend.py --data input/flickr8k --members a b --run ensemble
+    python src/blend.py --data input/flickr8k --members a b --method ridge --run stacked
     python src/blend.py --data input/flickr8k --members a b --weights 0.6 0.4 --run sixty_forty
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from clipknight.atomic import atomic_file
 from clipknight.blending import aligned_members, blend, cross_fitted, fit_weights, open_members
@@ -21,6 +24,7 @@ from clipknight.project_paths import OUTPUTS
 from clipknight.runs import Run
 from clipknight.settings import parse
 from clipknight.splits import similarity_groups
+from clipknight.stacking import cross_fitted_ridge, fit_ridge
 
 import numpy as np
 import pandas as pd
@@ -34,10 +38,12 @@ class Settings(DataSettings):
     """names of two runs or more"""
     run: str = "ensemble"
     """name of the run: outputs/<run>"""
+    method: str = "weights"
+    """weights: one a member; ridge: a regression on the members' predictions corrects the weighted blend"""
     weights: list[float] = field(default_factory=list)
     """one a member, instead of fitting them; scaled to sum 1"""
     folds: int = 5
-    """parts of valid that are blended by weights fitted on the others"""
+    """parts of valid that are blended by what was fitted on the others"""
     similarity: float = 0.7
     """images with captions of this cosine or more go to one fold"""
     overwrite: bool = False
@@ -47,6 +53,10 @@ class Settings(DataSettings):
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
+    if s.method not in ("weights", "ridge"):
+        raise ValueError(f"--method {s.method!r} is neither weights nor ridge")
+    if s.method == "ridge" and s.weights:
+        raise ValueError("--weights leave --method ridge nothing to fit: give one of the two")
     runs = open_members(s.members)
     if any(run.folder.resolve() == (OUTPUTS / s.run).resolve() for run in runs.values()):
         raise ValueError(f"--run {s.run!r} is one of the members: name the blend otherwise")
@@ -59,32 +69,44 @@ def main(argv=None) -> float:
 
     vectors = [member.vectors for member in members.values()]
     if given is None:
-        target_sums = valid.mean_targets() * np.bincount(valid.image_of_caption)[:, None]
+        captions = np.bincount(valid.image_of_caption)
+        target_sums = valid.mean_targets() * captions[:, None]
         groups = similarity_groups(valid.targets, valid.dataset.captions["id"].to_numpy(), s.similarity)
-        blended, fold, fold_weights = cross_fitted(
-            vectors, target_sums, groups[valid.dataset.ids].to_numpy(), s.folds, s.seed
-        )
+        groups = groups[valid.dataset.ids].to_numpy()
+        blended, fold, fold_weights = cross_fitted(vectors, target_sums, groups, s.folds, s.seed)
         weights, fitted = fit_weights(vectors, target_sums), f"fitted on valid, {len(valid.dataset)} images"
         how = f"cross-fitted, {s.folds} folds"
     else:
         blended, weights, fitted, how = blend(vectors, given), given, "given", "given weights"
     equal = blend(vectors, np.full(len(vectors), 1 / len(vectors)))
+    rows, combine, predictor = blended, partial(blend, weights=weights), "clipknight.blending:BlendPredictor"
+    if s.method == "ridge":
+        ridge = target_sums, captions, groups, s.folds, s.seed
+        rows, penalties = cross_fitted_ridge(vectors, *ridge)
+        stacker = fit_ridge(vectors, *ridge)
+        combine, predictor = stacker.predict, "clipknight.stacking:StackPredictor"
 
     ids = valid.dataset.ids
     scores = {name: valid.avg_cos(member) for name, member in members.items()}
     best = max(scores, key=scores.get)
-    score = valid.avg_cos(Embeddings(ids, blended))
+    score = valid.avg_cos(Embeddings(ids, rows))
     table = [(name, scores[name], weight) for name, weight in zip(members, weights)]
     mean = np.repeat(data.split("train").mean_targets().mean(axis=0, keepdims=True), len(ids), axis=0)
     table += [("mean training target", valid.avg_cos(Embeddings(ids, mean)), None)]  # the floor: one answer for all
-    table += [("equal weights", valid.avg_cos(Embeddings(ids, equal)), None), (f"ensemble ({how})", score, None)]
+    table += [("equal weights", valid.avg_cos(Embeddings(ids, equal)), None)]
+    table += [(f"ensemble ({how})", valid.avg_cos(Embeddings(ids, blended)), None)]
+    if s.method == "ridge":
+        table += [(f"ridge ({how})", score, None)]
 
     info = {"members": list(members), "weights": [float(w) for w in weights], "weights_from": fitted}
-    run = Run.start(s.run, s, "clipknight.blending:BlendPredictor", overwrite=s.overwrite, **info)
-    run.save_predictions("valid", Embeddings(ids, blended, {"run": run.name, "blended": how}))
+    run = Run.start(s.run, s, predictor, overwrite=s.overwrite, **info)
+    if s.method == "ridge":
+        stacker.save(run.folder / "best" / "stacker.safetensors")
+    run.save_predictions("valid", Embeddings(ids, rows, {"run": run.name, "blended": how}))
     if test:
-        rows = blend([member.vectors for member in test_members.values()], weights)
-        run.save_predictions("test", Embeddings(next(iter(test_members.values())).ids, rows, {"run": run.name, **info}))
+        test_rows = combine([member.vectors for member in test_members.values()])
+        test_ids = next(iter(test_members.values())).ids
+        run.save_predictions("test", Embeddings(test_ids, test_rows, {"run": run.name, **info}))
     with atomic_file(run.folder / "scores.csv") as temporary:
         pd.DataFrame(table, columns=["member", "avg_cos", "weight"]).to_csv(temporary, index=False)
     if given is None:
@@ -100,6 +122,8 @@ def main(argv=None) -> float:
     if given is None:
         spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fold_weights.T))
         print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fold)))}")
+    if s.method == "ridge":
+        print(f"  ridge penalty: {stacker.penalty:g} on all of valid, {', '.join(f'{p:g}' for p in penalties)} by fold")
     print(f"gain over the best member ({best}): {score - scores[best]:+.4f} -> {run.folder}")
     return score
 

@@ -60,6 +60,8 @@ class Settings:
     """of a video, evenly spaced"""
     num_beams: int = 5
     """of the beam search; 1 is greedy"""
+    rerank: int = 1
+    """beams among which the caption nearest to the image's embedding is chosen; 1 takes the likeliest"""
     max_tokens: int = 40
     """longest caption"""
     out: str = str(OUTPUTS / "captions.csv")
@@ -83,9 +85,13 @@ def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
     if Path(s.out).suffix not in (".csv", ".json"):
         raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
-    if bool(s.paths) == bool(s.split):
+    if bool(s.paths) == bool(s.split) or (s.paths and s.data):
         raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
+    if s.frames < 1:
+        raise ValueError(f"--frames {s.frames} is less than 1")
     run = Run.open(s.run)
+    if "space" not in run.info:
+        raise ValueError(f"{run.name} captions nothing: --run names a run of train_knight.py")
     source = open_source(s.from_ or run.settings["from_"] or no_source(run), s.device)
     if source.space != run.info["space"]:
         raise ValueError(
@@ -137,6 +143,8 @@ def no_source(run: Run) -> str:
 
 def dataset_media(run: Run, s: Settings) -> tuple[Dataset, dict, dict]:
     """The images of a split, no clips, and the captions they have."""
+    if not s.data and not run.settings["data"]:
+        raise ValueError(f"{run.name} names no dataset: say which one's {s.split} split, --data DATASET")
     dataset = images_of_split(run, s.split, s.data, s.device)
     if dataset.media == "video":
         raise ValueError(f"{dataset.name} holds videos: name its folder as a path instead of --data")
@@ -147,7 +155,7 @@ def found_media(s: Settings) -> tuple[Dataset, dict[str, list[str]], dict]:
     """The images and the videos' frames as one dataset, and the ids of each video's frames."""
     media = find_media(s.paths)
     videos = {name: path for name, path in media.items() if is_video(path)}
-    files = frame_files(list(videos.values()), s.frames, workers=s.workers, skip_unreadable=s.skip_unreadable)
+    files = frame_files(list(videos.values()), s.frames, workers=max(1, s.workers), skip_unreadable=s.skip_unreadable)
     clips = {name: files[path] for name, path in videos.items() if path in files}
     stills = {name: path for name, path in media.items() if name not in videos}
     stills |= {frame: frame for frames in clips.values() for frame in frames}
@@ -161,7 +169,11 @@ def captioned(captioner: Captioner, names: list[str], vectors: np.ndarray, s: Se
     """(caption, neighbours with their cosines) of each image, vectors (N, D), or video (N, frames, D), by name."""
     if not names:
         return {}
-    said = captioner.nearest(vectors) if s.retrieve_only else captioner.caption(vectors, s.num_beams, s.max_tokens)
+    said = (
+        captioner.nearest(vectors)
+        if s.retrieve_only
+        else captioner.caption(vectors, s.num_beams, s.max_tokens, s.rerank)
+    )
     texts = captioner.corpus.texts
     near = [
         [(texts[row], float(cosine)) for row, cosine in zip(rows, cosines)]

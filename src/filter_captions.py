@@ -8,6 +8,7 @@ scripts reads and which is itself a table of captions, and beside it who dropped
     python src/filter_captions.py --table captions.csv --threshold 0.9 --order shuffled
 """
 
+import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +67,9 @@ def main(argv=None) -> Path:
     out = Path(s.out) if s.out else OUTPUTS / "filtered" / f"{name}-{s.threshold:g}.csv"
     report = out.with_name(f"{out.stem}-dropped.csv")
     with atomic_file(report) as temporary:
-        dropped_captions(captions, filtered).to_csv(temporary, index=False)
+        dropped_captions(captions, filtered).to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)
     with atomic_file(out) as temporary:
-        captions[filtered.kept].to_csv(temporary, index=False)
+        captions[filtered.kept].to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)  # "\r" too
     print_summary(captions, filtered, s.threshold)
     print(f"{seconds:.1f} s of comparing; kept captions -> {out}, the others -> {report}")
     return out

@@ -5,16 +5,17 @@ python src/report.py --data input/sample --run ensemble --out outputs/report.htm
 
 import base64
 import io
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipknight.atomic import atomic_file
 from clipknight.dataset_targets import CaptionedDataset, DataSettings
 from clipknight.embeddings import Embeddings
 from clipknight.errors import user_errors
-from clipknight.images import read_image
+from clipknight.gallery import jpeg_base64
 from clipknight.metrics import pair_cosines
-from clipknight.project_paths import OUTPUTS
+from clipknight.project_paths import OUTPUTS, existing
 from clipknight.runs import Run
 from clipknight.settings import parse
 
@@ -31,6 +32,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
  th {text-align: left} td.number {text-align: right; font-variant-numeric: tabular-nums}
  .picture {display: flex; gap: 1.2em; border-top: 1px solid #ddd; padding: 1em 0} .picture img {width: 224px}
  .said {display: grid; grid-template-columns: 1fr 1fr; gap: .2em 1.5em; flex: 1} h4 {margin: .2em 0}
+ .cards {display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 1.4em}
  ul {margin: 0; padding-left: 1.1em} small {color: #777} .full {grid-column: 1 / 3}
 </style>
 <h1>{{ title }}</h1>
@@ -38,6 +40,12 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
 {% if synthetic %}<p><b>A synthetic sample:</b> it shows that the machinery runs, not how good it is.</p>{% endif %}
 <h2>Scores on {{ split }}</h2>{{ scores|safe }}
 <h2>Learning curves</h2><img alt="learning curves" src="data:image/png;base64,{{ curves }}">
+{% for section in sections %}<h2>Captions: {{ section.name }}</h2>
+<p>Made by a decoder that was trained on text alone, from the corpus captions nearest to each picture (below it).</p>
+<div class="cards">{% for c in section.captioned %}<div>{% for jpeg in c.jpegs %}
+<img alt="{{ c.name }}" src="data:image/jpeg;base64,{{ jpeg }}">{% endfor %}
+<h4>{{ c.caption }}</h4><small>{{ c.name }}<ul>{% for caption, cosine in c.nearest %}
+<li>{{ caption }} {{ "%.2f"|format(cosine) }}</li>{% endfor %}</ul></small></div>{% endfor %}</div>{% endfor %}
 <h2>Pictures</h2>
 <p>Evenly spread from the ensemble's best to its worst. Under each model: the training captions nearest to its
 prediction, with their cosine; the number behind its name is its mean cosine to the image's own captions.</p>
@@ -62,6 +70,8 @@ class Settings(DataSettings):
     """how many to show"""
     nearest: int = 3
     """training captions listed under each model"""
+    captions: list[str] = field(default_factory=list)
+    """JSON files of caption.py, whose pictures and videos are shown with what was said of them"""
 
 
 @user_errors
@@ -84,6 +94,7 @@ def main(argv=None) -> Path:
         "split": f"valid, {len(valid.dataset)} images, {len(valid.targets)} captions",
         "scores": scores.to_html(index=False, float_format="{:.4f}".format, border=0, na_rep=""),
         "curves": learning_curves(runs[:-1]),
+        "sections": [{"name": Path(file).stem, "captioned": captioned(file, s)} for file in s.captions],
         "pictures": pictures(train, valid, predictions, cosines, s),
     }
     page = Environment(autoescape=True).from_string(PAGE).render(content)
@@ -132,17 +143,25 @@ def pictures(train, valid, predictions: dict[str, Embeddings], cosines: pd.DataF
             }
             for name, (similarity, found) in nearest.items()
         ]
-        jpeg = jpeg_base64(image["path"])
+        jpeg = jpeg_base64(image["path"], 320)
         shown.append({"id": image["id"], "jpeg": jpeg, "captions": captions[image["id"]], "models": models})
     return shown
 
 
-def jpeg_base64(path: str) -> str:
-    image = read_image(path)
-    image.thumbnail((320, 320))
-    with io.BytesIO() as buffer:
-        image.save(buffer, "JPEG", quality=88)
-        return base64.b64encode(buffer.getvalue()).decode()
+def captioned(file: str, s: Settings) -> list[dict]:
+    """What the page shows of the first pictures and videos in a JSON file of caption.py."""
+    path = existing(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {file}: make it with caption.py --out {file}")
+    return [
+        {
+            "name": item["image_id"],
+            "caption": item["caption"],
+            "nearest": item["neighbours"][: s.nearest],
+            "jpegs": [jpeg_base64(picture, 224 if len(item["pictures"]) == 1 else 74) for picture in item["pictures"]],
+        }
+        for item in json.loads(path.read_text())[: s.pictures]
+    ]
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
 """Score results against captions.
 
 python src/score.py submission --submission outputs/submission.csv --captions test_captions.csv --json score.json
+python src/score.py captions --candidates outputs/captions.csv --references input/flickr8k/captions.txt --allow_partial
 """
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from clipknight.atomic import atomic_file
-from clipknight.caption_table import a_few, read_caption_table
+from clipknight.caption_files import by_known_id, one_an_image, read_captions, references_of
+from clipknight.caption_metrics import METRICS, caption_scores
+from clipknight.clip_score import clip_scores, load_joint_clip, target_cosine
+from clipknight.datasets import image_folder
+from clipknight.embedding_cache import image_embeddings
 from clipknight.embeddings import Embeddings
 from clipknight.encoders import MINILM, load_target_encoder
 from clipknight.errors import user_errors
-from clipknight.images import IMAGE_SUFFIXES
 from clipknight.metrics import avg_cos
+from clipknight.project_paths import existing
 from clipknight.settings import parse
 from clipknight.submission import read_submission
 
@@ -43,43 +48,86 @@ def score_submission(argv: list[str]) -> dict:
     """Avg-Cos of a submission over all (image, caption) pairs"""
     s = parse(SubmissionSettings, argv, score_submission.__doc__)
     predictions = read_submission(s.submission)
-    rows = read_caption_table(s.captions).rows
-    blank = rows["number"][rows["caption"].str.strip() == ""]
-    if len(blank):
-        raise ValueError(f"{s.captions}: empty captions in rows {a_few(blank)}")
-    at = rows_of_images(predictions.ids, rows["name"])
-    unknown = rows["name"][at < 0].unique()
-    if len(unknown) and not s.allow_partial:
-        raise ValueError(
-            f"{len(unknown):,} captioned images are not in {s.submission}: {a_few(unknown)}; to leave them out pass "
-            "--allow_partial"
-        )
-    uncaptioned = np.setdiff1d(np.arange(len(predictions)), at)
-    if len(uncaptioned):
-        raise ValueError(
-            f"{len(uncaptioned):,} of {len(predictions):,} images of {s.submission} have no caption in {s.captions}: "
-            f"{a_few(predictions.ids[uncaptioned])}"
-        )
-    captions, image_ids = rows["caption"][at >= 0].tolist(), predictions.ids[at[at >= 0]]
+    rows, left_out = references_of(predictions.ids, s.submission, s.captions, s.allow_partial)
+    captions, image_ids = rows["caption"].tolist(), predictions.ids[rows["at"]]
     encoder = load_target_encoder(s.target_encoder, s.device)
     targets = encoder.encode(captions, batch_size=128, normalize_embeddings=True, show_progress_bar=True)
     score = avg_cos(predictions, Embeddings(np.arange(len(captions)), targets), image_ids)
-    partial = f", {len(unknown):,} captioned images left out" if len(unknown) else ""
-    print(f"Avg-Cos {score:.4f} over {len(captions)} pairs, {len(predictions)} images{partial}")
+    print(f"Avg-Cos {score:.4f} over {len(captions)} pairs, {len(predictions)} images{partial(left_out)}")
     return save(s.json, {"avg_cos": score, "pairs": len(captions)})
 
 
-def rows_of_images(ids: np.ndarray, names: pd.Series) -> np.ndarray:
-    """Row of each name among `ids`, equal or but for an image suffix; -1 for none. ValueError if ids become one."""
-    suffixes = rf"(?i)\.({'|'.join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES))})$"
-    names = names.str.replace("\\", "/", regex=False)
-    at = pd.Index(ids).get_indexer(names)
-    if (at >= 0).all():
-        return at
-    plain = pd.Index(pd.Series(ids, dtype="str").str.replace(suffixes, "", regex=True))
-    if not plain.is_unique:
-        raise ValueError(f"images that differ in their suffix alone: {a_few(plain[plain.duplicated()])}")
-    return np.where(at < 0, plain.get_indexer(names.str.replace(suffixes, "", regex=True)), at)
+@dataclass(frozen=True)
+class CaptionSettings:
+    """Settings of score.py captions"""
+
+    candidates: str
+    """captions to score, one an image: CSV of image,caption, COCO's JSON of results, or JSON of captions by file"""
+    references: str = ""
+    """captions people wrote, as many an image as there are: CSV of image,caption, COCO's JSON, JSON of lists by file"""
+    metrics: list[str] = field(default_factory=lambda: list(METRICS))
+    """some of Bleu, METEOR, ROUGE_L, CIDEr, SPICE"""
+    images: str = ""
+    """folder of the images: adds clip_cosine and CLIPScore, by --encoder"""
+    encoder: str = ""
+    """CLIP with a space that images and captions share: architecture:tag, hf-hub:..., folder, run of train_clip.py"""
+    predictions: str = ""
+    """folder of predictions, as outputs/ensemble/predictions/valid: adds target_cosine, by --target_encoder"""
+    target_encoder: str = MINILM
+    """sentence-transformers name or folder"""
+    json: str = ""
+    """also write the scores to this file"""
+    allow_partial: bool = False
+    """leave out images with references that have no candidate; otherwise they are an error"""
+    workers: int = 2
+    """processes that read images"""
+    device: str = "auto"
+    """auto, cpu, cuda, mps"""
+
+
+def score_captions(argv: list[str]) -> dict:
+    """BLEU, METEOR, ROUGE-L, CIDEr, SPICE of captions; CLIPScore, cosine to predictions"""
+    s = parse(CaptionSettings, argv, score_captions.__doc__)
+    if not (s.references or s.images or s.predictions):
+        raise ValueError("say what to score against: --references, --images with --encoder, or --predictions")
+    if bool(s.images) != bool(s.encoder):
+        raise ValueError("--images and --encoder go together: the images, and the CLIP that embeds them")
+    candidates = one_an_image(read_captions(s.candidates), s.candidates)
+    ids, references, left_out, fit = candidates.index.to_numpy(dtype=object), {}, 0, {}
+    if s.references:
+        rows, left_out = references_of(ids, s.candidates, s.references, s.allow_partial)
+        references = rows["caption"].groupby(ids[rows["at"]]).agg(list).to_dict()
+    if s.images:
+        fit |= scores_by_clip(candidates, s)
+    if s.predictions:
+        predictions = Embeddings.load(existing(s.predictions))
+        captions = by_known_id(candidates, predictions.ids, s.predictions)
+        fit["target_cosine"] = target_cosine(load_target_encoder(s.target_encoder, s.device), predictions, captions)
+    scores = caption_scores(candidates.to_dict(), references, s.metrics) if references else {}
+    scores = {**scores, **fit, "images": len(ids)}
+    print_scores(scores)
+    print(f"over {len(ids):,} images{partial(left_out)}")
+    return save(s.json, scores)
+
+
+def scores_by_clip(candidates: pd.Series, s: CaptionSettings) -> dict[str, float]:
+    """clip_cosine and CLIPScore; of the folder, only the images that have a candidate are encoded."""
+    encoder, dataset = load_joint_clip(s.encoder, s.device), image_folder(s.images)
+    captions = by_known_id(candidates, dataset.ids, s.images)
+    images = dataset.images[dataset.images["id"].isin(list(captions))].reset_index(drop=True)
+    embeddings = image_embeddings(encoder, replace(dataset, images=images), workers=s.workers)
+    return clip_scores(encoder, embeddings, captions)
+
+
+def print_scores(scores: dict) -> None:
+    """A line a score, aligned; why SPICE is missing stands in its place."""
+    for name in [name for name in scores if name not in ("SPICE_missing", "images")]:
+        value = scores[name]
+        print(f"{name:<13} {scores['SPICE_missing'] if value is None else format(value, '.4f')}")
+
+
+def partial(left_out: int) -> str:
+    return f", {left_out:,} captioned images left out" if left_out else ""
 
 
 def save(path: str, scores: dict) -> dict:
@@ -90,7 +138,7 @@ def save(path: str, scores: dict) -> dict:
     return scores
 
 
-COMMANDS = {"submission": score_submission}
+COMMANDS = {"submission": score_submission, "captions": score_captions}
 
 
 @user_errors

@@ -69,6 +69,8 @@ class Settings(FineTuningSettings):
     """words of a variant that are replaced by a synonym"""
     augment_shuffle: int = 2
     """places that a word of a variant may move by; 0 leaves the order"""
+    flip_tta: bool = False
+    """predict the mean of what is said of an image and of its mirror image; takes twice as long"""
 
 
 @user_errors

@@ -113,25 +113,36 @@ def main(argv=None) -> float:
         raise ValueError("nothing to learn from: --data DATASET, or --corpus FILE")
     if s.from_ and not s.data:
         raise ValueError(f"--from {s.from_}: of which images? name their dataset with --data")
+    if s.keep:
+        raise ValueError(f"--keep {s.keep} is for images: learn from its captions by --corpus {s.keep}")
+    for name in ("epochs", "batch_size", "max_tokens"):
+        if getattr(s, name) < 1:
+            raise ValueError(f"--{name} {getattr(s, name)} is less than 1")
     source = open_source(s.from_, s.device) if s.from_ else None
     space = ["target", s.target_encoder] if s.space == "target" else encoder_space(load_clip(s.space, s.device))
     if source and source.space != space:
         raise ValueError(f"--from {s.from_} gives embeddings of the space {source.space}, but --space is {space}")
 
-    corpus = read_corpus(s.corpus or [s.data], s.corpus_separator, s.columns, s.seed).share(s.corpus_share, s.seed)
-    valid = CaptionedDataset.of(s).split("valid") if s.data else None
-    if valid:
-        held_out = Corpus.of(valid.dataset)
+    data = CaptionedDataset.of(s).dataset if s.data else None
+    if s.corpus:
+        corpus = read_corpus(s.corpus, s.corpus_separator, s.columns, s.seed)
+    else:
+        corpus = Corpus.of(data.require_captions("train"))
+    corpus = corpus.share(s.corpus_share, s.seed)
+    if data:
+        valid = data.require_captions("valid")
+        held_out = Corpus.of(valid)
     else:
         corpus, held_out = corpus.held_out(HELD_OUT, s.seed)
     index = CaptionIndex(corpus_embeddings(corpus, s.space, s.target_encoder, s.device).vectors, s.index)
     held_vectors = corpus_embeddings(held_out, s.space, s.target_encoder, s.device).vectors
-    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite, space=space)
+    images = source.of_split(valid, "valid", s.workers) if source else None
     torch.manual_seed(s.seed)
     decoder, tokenizer = load_decoder(s.decoder, corpus.texts, CompactSize(s.layers, s.width, s.vocabulary))
     model = Knight(decoder, index.vectors.shape[1], s.noise).to(pick_device(s.device))
     if (folder := decoder_folder(s.decoder)) and (folder.parent / "mapper.safetensors").is_file():
         load_mapper(model, folder.parent)
+    model.check_room(max(s.n_neighbors, 1), s.max_tokens)
     print(f"{corpus.name}: {len(corpus):,} captions; decoder of {decoder.num_parameters() / 1e6:.1f} million weights")
 
     if s.n_neighbors:
@@ -146,14 +157,14 @@ def main(argv=None) -> float:
     def judge(model: Knight) -> dict:
         """Scores of a model: the text loss, and the metrics of the valid images' captions."""
         scores = {"text_loss": text_loss(model, held_captions, s)}
-        if source:
+        if images:
             precision = pick_precision(s.precision, pick_device(s.device))
             captioner = Captioner(model, tokenizer, corpus, index, s.n_neighbors, precision)
-            images = source.of_split(valid.dataset, "valid", s.workers)
             said = captioner.caption(images.vectors, s.num_beams, s.max_tokens).texts
-            scores |= caption_scores(dict(zip(images.ids, said, strict=True)), valid.dataset.caption_lists(), SCORED)
+            scores |= caption_scores(dict(zip(images.ids, said, strict=True)), valid.caption_lists(), SCORED)
         return scores
 
+    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite, space=space)
     best = train(run, model, tokenizer, captions, judge, {"n_neighbors": s.n_neighbors, "space": space}, s)
     run.finish(**best)
     print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
@@ -176,7 +187,7 @@ def train(run, model: Knight, tokenizer, captions: TokenizedCaptions, judge, des
     last = run.folder / "last" / "state.pt"
     if s.resume and last.is_file():
         state.load(last)
-        run.forget_events_after(epoch=state.position[0] - 1)
+    run.forget_events_after(epoch=state.position[0] - 1)
     state.best = max((event["score"] for event in run.events()), default=state.best)
     wrapped, state.optimizer, loader = accelerator.prepare(model, state.optimizer, loader)
 
@@ -212,15 +223,16 @@ def train(run, model: Knight, tokenizer, captions: TokenizedCaptions, judge, des
 
 @torch.inference_mode()
 def text_loss(model: Knight, captions: TokenizedCaptions, s: Settings) -> float:
-    """Mean cross-entropy a batch of held-out captions, after their neighbours in the corpus."""
+    """Mean cross-entropy of the tokens of held-out captions, after their neighbours in the corpus."""
     device = next(model.parameters()).device
     precision = pick_precision(s.precision, device)
-    losses = []
+    total = 0.0
     for start in range(0, len(captions), s.batch_size):
         items = [captions[0, row] for row in range(start, min(start + s.batch_size, len(captions)))]
+        vectors, tokens, mask = (part.to(device) for part in captions.collate(items))
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            losses.append(model(*(part.to(device) for part in captions.collate(items))).item())
-    return float(np.mean(losses))
+            total += model(vectors, tokens, mask).item() * mask.sum().item()
+    return total / sum(map(len, captions.tokens))
 
 
 if __name__ == "__main__":

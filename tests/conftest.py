@@ -38,10 +38,50 @@ def tiny_target_encoder(tmp_path_factory) -> Path:
     return tiny_models.write_target_encoder(tmp_path_factory.mktemp("target") / "tiny-target")
 
 
+@pytest.fixture(scope="session", params=["gpt2", "llama"])
+def language_model(request, tmp_path_factory) -> Path:
+    """A random causal language model with 48 positions, in transformers' folder format."""
+    return tiny_models.write_language_model(tmp_path_factory.mktemp("decoder") / request.param, request.param)
+
+
 @pytest.fixture(scope="session")
 def coloured(tmp_path_factory) -> Path:
     """Plain coloured pictures in Flickr8k's layout: 24 train, 8 valid, 6 test. Not to be written to."""
     return tiny_models.write_coloured_dataset(tmp_path_factory.mktemp("data") / "coloured")
+
+
+@pytest.fixture(scope="session")
+def image_run(coloured, tiny_clip, tiny_target_encoder) -> str:
+    """A Model B: it predicts for a picture the mean of what is said of its colour."""
+    import train_b
+
+    named = {"data": coloured, "encoder": tiny_clip, "target_encoder": tiny_target_encoder, "run": "captioning/b"}
+    options = {"n_neighbors": 4, "precision": "fp32", "device": "cpu", "workers": 0}
+    train_b.main([f"--{name}={value}" for name, value in {**named, **options}.items()])
+    return "captioning/b"
+
+
+@pytest.fixture(scope="session")
+def knight_argv(coloured, tiny_target_encoder):
+    """Flags of train_knight.py for a decoder of one layer; later words win."""
+
+    def words(run: str, *more: str) -> list[str]:
+        named = {"data": coloured, "target_encoder": tiny_target_encoder, "run": f"captioning/{run}"}
+        size = {"layers": 1, "width": 64, "vocabulary": 300, "max_tokens": 12}
+        options = {"epochs": 2, "batch_size": 8, "precision": "fp32", "device": "cpu", "workers": 0}
+        rates = {"lr_mapper": 5e-3, "lr_decoder": 5e-3, "ema": 0.9, "n_neighbors": 3}
+        return [*(f"--{name}={value}" for name, value in {**named, **size, **options, **rates}.items()), *more]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def knight_run(knight_argv, image_run) -> str:
+    """A Knight that says the colours of pictures embedded by `image_run`."""
+    import train_knight
+
+    train_knight.main(knight_argv("knight", f"--from={image_run}", "--epochs=3", "--batch_size=4"))
+    return "captioning/knight"
 
 
 @pytest.fixture

@@ -112,5 +112,5 @@ def test_going_on_within_an_epoch(batch):
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match="batch of 64 does not fit 24 training images: lower --batch_size"):
+    with pytest.raises(ValueError, match="batch of 64 does not fit 24 training rows: lower --batch_size"):
         EpochBatches(24, 64, seed=0)

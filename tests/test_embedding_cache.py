@@ -181,6 +181,24 @@ def test_targets_are_the_target_encoders(tiny_target_encoder, dataset, tmp_path,
     assert targets.meta["fingerprint"] != target_fingerprint(encoder)
 
 
+def test_targets_in_reduced_precision_have_a_place_of_their_own(tiny_target_encoder, dataset, tmp_path):
+    encoder = load_target_encoder(str(tiny_target_encoder), "cpu")
+    exact, reduced = (target_embeddings(encoder, dataset, tmp_path, precision=p) for p in ("fp32", "bf16"))
+    assert reduced.meta["fingerprint"] == exact.meta["fingerprint"] + "-bfloat16"
+    assert reduced.vectors.dtype == np.float32 and len(list((tmp_path / dataset.name).iterdir())) == 2
+    cosines = (exact.vectors * reduced.vectors).sum(axis=1)
+    assert 0.999 < cosines.min() and not np.array_equal(exact.vectors, reduced.vectors)
+    np.testing.assert_allclose(np.linalg.norm(reduced.vectors, axis=1), 1, atol=0.01)
+    np.testing.assert_array_equal(target_embeddings(encoder, dataset, tmp_path).vectors, exact.vectors)
+
+
+def test_not_one_image_can_be_read(clip, own, tmp_path):
+    for path in (own / "Images").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(UnreadableImages, match="38 unreadable images"):
+        images(clip, read_dataset(own), tmp_path / "cache", skip_unreadable=True)
+
+
 def test_encoding_without_a_cache(clip, dataset, unreadable, tmp_path):
     paths = dataset.images["path"].tolist()
     cached = images(clip, dataset, tmp_path)

@@ -137,3 +137,28 @@ def test_help_shows_the_documentation(capsys):
         parse(Settings, ["--help"], "What it does.")
     said = capsys.readouterr().out
     assert exit.value.code == 0 and "What it does." in said and "the folder" in said
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """Settings of a test with a name that Python keeps for itself"""
+
+    from_: str = ""
+    """where it comes from"""
+    run: str = "r"
+
+
+@pytest.mark.parametrize("words", [["--from", "ensemble"], ["--from=ensemble"], ["--from_", "ensemble"]])
+def test_a_setting_that_is_called_like_a_keyword(words):
+    assert parse(Sourced, [*words, "--run", "x"]) == Sourced("ensemble", "x")
+
+
+def test_the_keyword_in_files_and_help(tmp_path, capsys):
+    save_settings(Sourced("a: b"), tmp_path / "s.yaml")
+    assert load_settings(tmp_path / "s.yaml") == {"from_": "a: b", "run": "r"}
+    assert parse(Sourced, ["--config", str(tmp_path / "s.yaml")]) == Sourced("a: b")
+    assert parse(Sourced, ["--from=flag", "--config", str(tmp_path / "s.yaml")]).from_ == "flag"
+    with pytest.raises(SystemExit):
+        parse(Sourced, ["--help"])
+    said = capsys.readouterr().out
+    assert "--from FROM" in said and "--from_" not in said and "where it comes from" in said

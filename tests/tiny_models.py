@@ -1,4 +1,4 @@
-"""Files that stand for the real thing: a random CLIP, a random target encoder, a data set of coloured pictures."""
+"""Files that stand for the real thing: random CLIP, target encoder and language models, a data set of colours."""
 
 import json
 from pathlib import Path
@@ -67,6 +67,31 @@ def write_target_encoder(folder: Path, seed: int = 0) -> Path:
             model.embeddings.word_embeddings.weight[vocabulary.index(word)].zero_()
     model.save_pretrained(bert)
     SentenceTransformer(modules=[Transformer(str(bert)), Pooling(24)], device="cpu").save(str(folder))
+    return folder
+
+
+def write_language_model(folder: Path, kind: str, seed: int = 0) -> Path:
+    """A one-layer causal language model of 32 numbers a token, with weights large enough to say varied things."""
+    from clipknight.decoders import learn_tokenizer
+
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = learn_tokenizer([caption.format(colour) for caption in CAPTIONS for colour in COLOURS], 300)
+    end = tokenizer.eos_token_id
+    ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    if kind == "gpt2":
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=300, n_positions=48, n_embd=32, n_layer=1, n_head=2, **ends))
+    else:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "max_position_embeddings": 48}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=300, **sizes, **heads, **ends))
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.4, generator=draw)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -138,4 +138,8 @@ class BlendPredictor:
             {name: member.predict(dataset, **options) for name, member in self.members.items()}
         ).values()
         ids = next(iter(members)).ids
-        return Embeddings(ids, blend([member.vectors for member in members], self.weights), {"run": self.name})
+        return Embeddings(ids, self.combined([member.vectors for member in members]), {"run": self.name})
+
+    def combined(self, members: Sequence[np.ndarray]) -> np.ndarray:
+        """Unit rows (N, D) of the members' rows."""
+        return blend(members, self.weights)

@@ -53,15 +53,14 @@ class CaptionBatches(EpochBatches):
         self.lengths = np.array([len(tokens) for tokens in captions.tokens])
 
     def order(self) -> np.ndarray:
-        shuffled = super().order()
+        whole = self.rows // self.batch_size * self.batch_size
+        shuffled = super().order()[:whole]  # before sorting, or the longest would be left out in every epoch
         pool = POOL * self.batch_size
         by_length = [
             part[np.argsort(self.lengths[part], kind="stable")]
-            for part in (shuffled[i : i + pool] for i in range(0, len(shuffled), pool))
+            for part in (shuffled[i : i + pool] for i in range(0, whole, pool))
         ]
-        order = np.concatenate(by_length)
-        whole = len(order) // self.batch_size * self.batch_size
-        batches = order[:whole].reshape(-1, self.batch_size)
+        batches = np.concatenate(by_length).reshape(-1, self.batch_size)
         mixed = np.random.default_rng((self.seed, self.epoch, 1)).permutation(len(batches))
         return batches[mixed].ravel()
 

@@ -35,7 +35,11 @@ class CaptionIndex:
         """Cosines (Q, k), falling, and rows (Q, k) of the nearest captions to `queries` (Q, D)."""
         if k > len(self.vectors):
             raise ValueError(f"{k} neighbours asked of a corpus of {len(self.vectors)} captions")
-        return self.index.search(np.ascontiguousarray(unit(queries), dtype=np.float32), k)
+        queries = np.ascontiguousarray(unit(queries), dtype=np.float32)
+        cosines, rows = self.index.search(queries, k)
+        if (short := rows[:, -1] < 0).any():  # an approximate search that met fewer than k
+            cosines[short], rows[short] = faiss.knn(queries[short], self.vectors, k, faiss.METRIC_INNER_PRODUCT)
+        return cosines, rows
 
     def neighbours(self, corpus: Corpus, k: int, exclude: str = "image") -> np.ndarray:
         """Rows (M, k) of each caption's nearest others, nearest first: what Knight learns to caption from (eq. 3).
@@ -45,9 +49,8 @@ class CaptionIndex:
         """
         if exclude not in EXCLUDE:
             raise ValueError(f"exclude {exclude!r} is none of {', '.join(EXCLUDE)}")
-        wording = pd.factorize(pd.Series(corpus.texts).str.lower().str.replace(r"[^\w]+", " ", regex=True).str.strip())[
-            0
-        ]
+        words = pd.Series(corpus.texts).str.lower().str.replace(r"[^\w]+", " ", regex=True).str.strip()
+        wording = pd.factorize(words)[0]
         described = corpus.described if exclude == "image" else np.arange(len(corpus))
         found = np.empty((len(corpus), k), dtype=np.int32)
         with tqdm(total=len(corpus), desc=f"{corpus.name}: neighbours", unit="row") as bar:
@@ -56,8 +59,8 @@ class CaptionIndex:
                 bar.update(len(rows))
                 while len(rows):
                     candidates = min(candidates, len(corpus))
-                    _, near = self.index.search(self.vectors[rows], candidates)
-                    allowed = (near >= 0) & (near != rows[:, None])  # -1: an approximate search that came short
+                    _, near = self.search(self.vectors[rows], candidates)
+                    allowed = near != rows[:, None]
                     if exclude != "index":
                         allowed &= wording[near] != wording[rows][:, None]
                         allowed &= described[near] != described[rows][:, None]

@@ -1,11 +1,13 @@
 """From an embedding to a caption: its nearest captions in the corpus, and the decoder after them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clipknight.caption_index import CaptionIndex
 from clipknight.caption_table import Columns
-from clipknight.corpora import Corpus, corpus_embeddings, read_corpus
+from clipknight.corpora import Corpus, caption_encoder, corpus_embeddings, read_corpus
+from clipknight.dataset_targets import images_of_split
+from clipknight.embeddings import unit
 from clipknight.encoders import pick_device, pick_precision
 from clipknight.knight import Knight, load_knight
 from clipknight.runs import Run
@@ -27,7 +29,10 @@ class Captions:
 
 @dataclass
 class Captioner:
-    """Knight with what it retrieves from. `n_neighbors` 0 gives the decoder the embedding itself: no retrieval."""
+    """Knight with what it retrieves from. `n_neighbors` 0 gives the decoder the embedding itself: no retrieval.
+
+    `encode` gives the vectors of captions in the corpus' space; reranking needs it.
+    """
 
     model: Knight
     tokenizer: PreTrainedTokenizerBase
@@ -36,12 +41,16 @@ class Captioner:
     n_neighbors: int
     precision: torch.dtype = torch.float32
     batch_size: int = 64
+    encode: Callable[[list[str]], np.ndarray] | None = None
 
-    def caption(self, embeddings: np.ndarray, num_beams: int = 5, max_new_tokens: int = 40, **options) -> Captions:
+    def caption(
+        self, embeddings: np.ndarray, num_beams: int = 5, max_new_tokens: int = 40, rerank: int = 1, **options
+    ) -> Captions:
         """Captions of N images (N, D), or of N videos (N, m, D), m frames each in order; `options` are generate's.
 
         A video's prefix is, for each frame, the mean of the frame's neighbours (Knight, eq. 8); its neighbours in the
-        result are those of its mean frame.
+        result are those of its mean frame. `rerank` beams are kept of each search, of which the one whose own embedding
+        is nearest to the image's is said (MacCap's reranking).
         """
         shown = max(self.n_neighbors, 1)
         if embeddings.ndim == 3:
@@ -50,13 +59,22 @@ class Captioner:
         else:
             similarities, rows = self.index.search(embeddings, shown)
             prefix = self.index.vectors[rows] if self.n_neighbors else np.asarray(embeddings)[:, None]
-        return Captions(self._decoded(prefix, num_beams, max_new_tokens, options), rows, similarities)
+        if rerank > 1:
+            options |= {"num_return_sequences": rerank}
+        texts = self._decoded(prefix, max(num_beams, rerank), max_new_tokens, options)
+        return Captions(self._reranked(texts, embeddings) if rerank > 1 else texts, rows, similarities)
 
     def nearest(self, embeddings: np.ndarray) -> Captions:
         """The nearest caption of each image (N, D) as it stands: CLIPRe, with no decoder."""
         embeddings = embeddings.mean(axis=1) if embeddings.ndim == 3 else embeddings
         similarities, rows = self.index.search(embeddings, max(self.n_neighbors, 1))
         return Captions(list(self.corpus.texts[rows[:, 0]]), rows, similarities)
+
+    def _reranked(self, texts: list[str], embeddings: np.ndarray) -> list[str]:
+        images = unit(embeddings.mean(axis=1) if embeddings.ndim == 3 else np.asarray(embeddings))
+        said = unit(self.encode(texts)).reshape(len(images), -1, images.shape[1])
+        best = np.einsum("nrd,nd->nr", said, images).argmax(axis=1)
+        return list(np.array(texts, dtype=object).reshape(len(images), -1)[np.arange(len(images)), best])
 
     def _frame_vectors(self, embeddings: np.ndarray) -> np.ndarray:
         if not self.n_neighbors:
@@ -96,10 +114,13 @@ def open_captioner(
     model, tokenizer, description = load_knight(run.folder / "best")
     s = run.settings
     columns = Columns(s["image_column"], s["caption_column"], s["split_column"])
-    sources = list(corpus) or s["corpus"] or [s["data"]]
-    captions = read_corpus(sources, s["corpus_separator"], columns, s["seed"])
+    if sources := list(corpus) or s["corpus"]:
+        captions = read_corpus(sources, s["corpus_separator"], columns, s["seed"])
+    else:
+        captions = Corpus.of(images_of_split(run, "train", device=device))
     captions = captions.share(corpus_share or (1.0 if corpus else s["corpus_share"]), s["seed"])
     rows = corpus_embeddings(captions, s["space"], s["target_encoder"], device)
+    encode = caption_encoder(s["space"], s["target_encoder"], device)
     device = pick_device(device)
     return Captioner(
         model.to(device),
@@ -109,6 +130,7 @@ def open_captioner(
         description["n_neighbors"],
         pick_precision(precision, device),
         batch_size,
+        encode,
     )
 
 

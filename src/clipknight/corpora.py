@@ -2,18 +2,22 @@
 
 `input/flickr8k`         a dataset: its training captions
 `coco`                   COCO's 414,113 training captions (CC BY 4.0), which come inside the package pycocoevalcap
-`captions.csv`           a table of image,caption (CSV, Parquet)
-`captions.txt`           one caption a line; after a tab, where there is one, the id of what it describes
+`captions.csv`           a table of image,caption (CSV, TSV, Parquet, or a text file with such a header)
+`lines.txt`              one caption a line; after a tab, where there is one, the id of what it describes
 """
 
+import functools
 import importlib.util
+import io
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.caption_table import Columns, read_caption_table, read_text
+from clipknight.dataset_targets import CaptionedDataset
 from clipknight.datasets import Dataset, read_dataset
 from clipknight.embedding_cache import caption_embeddings, target_embeddings
 from clipknight.embeddings import Embeddings, concatenate
@@ -48,18 +52,21 @@ class Corpus:
         return pd.factorize(self.captions["source"] + "/" + self.captions["id"])[0]
 
     def parts(self) -> "list[Corpus]":
-        """One corpus for each source."""
+        """One corpus for each source, in order."""
         groups = self.captions.groupby("source", sort=False)
         return [Corpus(source, frame.reset_index(drop=True)) for source, frame in groups]
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Corpus":
         """All captions of a dataset."""
-        return cls(dataset.name, dataset.captions.assign(source=dataset.name))
+        captions = dataset.captions.assign(source=dataset.name, caption=_on_one_line(dataset.captions["caption"]))
+        return cls(dataset.name, captions)
 
     def held_out(self, part: float, seed: int = 0) -> "tuple[Corpus, Corpus]":
         """(the rest, a seeded draw of `part` of the images), captions of one image together."""
         drawn = self.share(part, seed)
+        if len(drawn) == len(self):
+            raise ValueError(f"{self.name} describes one image or video alone: nothing is left once it is held out")
         rest = self.captions[~self.captions["caption_id"].isin(drawn.captions["caption_id"])]
         return Corpus(self.name, rest.reset_index(drop=True)), drawn
 
@@ -85,9 +92,9 @@ def read_corpus(sources: Sequence[str], separator: str = "", columns: Columns = 
     parts = [_read_source(source, separator, columns, seed) for source in sources]
     names = [name for name, _ in parts]
     if len(set(names)) < len(names):
-        raise ValueError(f"two sources of the corpus are called the same: {', '.join(names)}")
+        raise ValueError(f"two sources of the corpus are called the same, rename one: {', '.join(names)}")
     captions = pd.concat([frame.assign(source=name) for name, frame in parts], ignore_index=True)
-    captions["caption"] = captions["caption"].str.split().str.join(" ")
+    captions["caption"] = _on_one_line(captions["caption"])
     if blank := int((captions["caption"] == "").sum()):
         print(f"{'+'.join(names)}: {blank:,} blank captions left out")
         captions = captions[captions["caption"] != ""].reset_index(drop=True)
@@ -112,6 +119,23 @@ def corpus_embeddings(corpus: Corpus, space: str, target_encoder: str = MINILM, 
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
+def caption_encoder(
+    space: str, target_encoder: str = MINILM, device: str = "auto"
+) -> Callable[[list[str]], np.ndarray]:
+    """What gives the vectors (N, D) of any captions in the space of a corpus; its model is loaded at the first call."""
+
+    @functools.cache
+    def model():
+        return load_target_encoder(target_encoder, device) if space == "target" else load_clip(space, device)
+
+    def encode(captions: list[str]) -> np.ndarray:
+        if space == "target":
+            return model().encode(captions, batch_size=128, show_progress_bar=False)
+        return np.concatenate([model().encode_captions(captions[i : i + 256]) for i in range(0, len(captions), 256)])
+
+    return encode
+
+
 def _read_source(source: str, separator: str, columns: Columns, seed: int) -> tuple[str, pd.DataFrame]:
     """A name, and a frame of id and caption."""
     if source == COCO:
@@ -121,15 +145,27 @@ def _read_source(source: str, separator: str, columns: Columns, seed: int) -> tu
         return path.resolve().name if not path.is_symlink() else path.name, _training_captions(path, columns, seed)
     if not path.is_file():
         raise FileNotFoundError(f"corpus {source!r}: neither a dataset's folder, nor a file, nor {COCO!r}")
-    if path.suffix.lower() in (".csv", ".parquet"):
+    if path.suffix.lower() == ".json":
+        return path.stem, _training_captions(path, columns, seed)
+    if _is_table(path, columns):
         rows = read_caption_table(path, columns).rows
         return path.stem, pd.DataFrame({"id": rows["name"], "caption": rows["caption"]})
     return path.stem, _text_file(path, separator)
 
 
-def _training_captions(folder: Path, columns: Columns, seed: int) -> pd.DataFrame:
-    from clipknight.dataset_targets import CaptionedDataset
+def _on_one_line(captions: pd.Series) -> pd.Series:
+    return captions.str.split().str.join(" ")
 
+
+def _is_table(path: Path, columns: Columns) -> bool:
+    """By suffix, or by header: Flickr8k's own captions.txt is a table."""
+    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        return True
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        return columns.caption in re.split(r"\s*[,\t;|]\s*", file.readline().strip())
+
+
+def _training_captions(folder: Path, columns: Columns, seed: int) -> pd.DataFrame:
     dataset = read_dataset(folder, columns)
     if not dataset.has_splits:
         dataset = CaptionedDataset.read(folder, seed=seed, columns=columns).dataset
@@ -151,11 +187,12 @@ def _coco() -> pd.DataFrame:
 
 
 def _text_file(path: Path, separator: str) -> pd.DataFrame:
-    lines = pd.Series(read_text(path).splitlines(), dtype="str")
-    parts = lines.str.rpartition("\t")
-    has_id = parts[1] == "\t"
-    numbers = (np.arange(len(lines)) + 1).astype(str)
-    frame = pd.DataFrame({"id": parts[2].str.strip().where(has_id, numbers), "caption": parts[0].where(has_id, lines)})
+    # Not splitlines: it would also break a line at form feeds and other characters that are inside captions.
+    lines = pd.Series([line.rstrip("\n") for line in io.StringIO(read_text(path), newline=None)], dtype="str")
+    parts = lines.str.extract(r"^(?P<caption>.*)\t\s*(?P<id>\S.*)$")
+    numbers = pd.Series(np.arange(1, len(lines) + 1), dtype="str")
+    frame = pd.DataFrame({"id": parts["id"].str.strip().fillna(numbers), "caption": parts["caption"].fillna(lines)})
     if separator:
-        frame = frame.assign(caption=frame["caption"].str.split(separator)).explode("caption", ignore_index=True)
+        captions = frame["caption"].str.split(separator, regex=False)
+        frame = frame.assign(caption=captions).explode("caption", ignore_index=True)
     return frame.astype("str")

@@ -69,6 +69,8 @@ def load_decoder(
 
 def decoder_folder(name: str) -> Path | None:
     """The folder of a decoder on this disk: the folder itself, or that of the run."""
+    if name in (COMPACT, SMOLLM2):
+        return None  # whatever runs are called
     path = existing(name)
     return next((f for f in (path / "best" / "decoder", path / "decoder", path) if (f / "config.json").is_file()), None)
 

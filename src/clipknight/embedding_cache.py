@@ -47,7 +47,10 @@ def image_embeddings(
     workers: int = 2,
     skip_unreadable: bool = False,
 ) -> Embeddings:
-    """Unit image embeddings (N, D) of all images of `dataset`, by image id. UnreadableImages unless skipped."""
+    """Unit image embeddings (N, D) of all images of `dataset`, by image id.
+
+    UnreadableImages unless they are skipped, and when not one can be read.
+    """
     paths = dataset.images["path"].tolist()
     stats = [Path(path).stat() for path in paths]
     rows = [f"{i}\t{s.st_size}\t{s.st_mtime_ns}" for i, s in zip(dataset.ids, stats, strict=True)]
@@ -177,7 +180,7 @@ def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None,
         vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
         # A caption's NaN is left to Embeddings, which refuses it by its id.
         unreadable = np.zeros(len(ids), bool) if paths is None else np.isnan(vectors[:, 0])
-        if unreadable.any() and not skip_unreadable:
+        if unreadable.all() or (unreadable.any() and not skip_unreadable):
             raise _why_nan([paths[i] for i in np.flatnonzero(unreadable)])
         if unreadable.any():
             meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}

@@ -3,7 +3,8 @@
 Both can ask a caption index for neighbours, as long as the index holds captions of the same space.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from clipknight.datasets import Dataset
 from clipknight.embedding_cache import image_embeddings
@@ -11,6 +12,8 @@ from clipknight.embeddings import Embeddings
 from clipknight.encoders import MINILM, ClipEncoder, load_clip
 from clipknight.project_paths import OUTPUTS, existing
 from clipknight.runs import Run
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,18 @@ class EmbeddingSource:
 
     def of_split(self, part: Dataset, split: str, workers: int = 2, skip_unreadable: bool = False) -> Embeddings:
         """Rows of the images of a split: an ensemble's own, out-of-fold ones, where the run has saved them."""
-        if self.run is not None and (self.run.folder / "predictions" / split).is_dir():
+        if self._made_on(part) and (self.run.folder / "predictions" / split).is_dir():
             saved = self.run.predictions(split)
             if set(part.ids) <= set(saved.ids):
                 return saved.aligned_to(part.ids)
         return self.embeddings(part, workers, skip_unreadable)
+
+    def _made_on(self, part: Dataset) -> bool:
+        """Whether this is a run on that dataset: images of another may have the same ids."""
+        if self.run is None or not self.run.settings.get("data"):
+            return False
+        data = existing(Path(self.run.settings["data"]).expanduser()).resolve()
+        return part.root.resolve().is_relative_to(data.parent if data.is_file() else data)
 
 
 def open_source(name: str, device: str = "auto") -> EmbeddingSource:
@@ -53,5 +63,7 @@ def open_source(name: str, device: str = "auto") -> EmbeddingSource:
 
 
 def encoder_space(encoder: ClipEncoder) -> list[str]:
-    """The space of an encoder's captions."""
-    return ["target", MINILM] if encoder.captions_are_targets else ["clip", encoder.fingerprint("text")]
+    """The space of an encoder's captions, the same in every precision: machines differ in what "auto" is."""
+    if encoder.captions_are_targets:
+        return ["target", MINILM]
+    return ["clip", replace(encoder, precision=torch.float32).fingerprint("text")]

@@ -72,6 +72,7 @@ class ClipEncoder:
     locked_text: bool = True  # the text tower still is the root's
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: torch.dtype = torch.float32
+    mirrored: bool = False  # embeds each image's mirror image
 
     def __post_init__(self):
         self.model.to(self.device, memory_format=torch.channels_last).eval()
@@ -95,7 +96,7 @@ class ClipEncoder:
         """Digest of the `visual` or `text` tower's weights, the image preprocessing and the precision."""
         digest = hashlib.sha256(f"{tower} {self.precision} {self.projected}".encode())
         if tower == "visual":
-            digest.update(repr(self.preprocess_cfg).encode())
+            digest.update(f"{self.preprocess_cfg!r}{' mirrored' * self.mirrored}".encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             if name.startswith("visual.") == (tower == "visual"):
                 digest.update(name.encode())
@@ -104,6 +105,7 @@ class ClipEncoder:
 
     def features(self, pixels: Tensor) -> Tensor:
         """Image embedding (B, D) of `pixels` (B, 3, H, W), gradients kept, not unit."""
+        pixels = pixels.flip(-1) if self.mirrored else pixels
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
         if self.projected:
             return self.model.encode_image(pixels)

@@ -4,6 +4,7 @@ Trained on text alone: the vectors are a caption's nearest other captions. At in
 to an image's embedding, or for a video one mean of such neighbours a frame, so the decoder never meets an image.
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -44,6 +45,15 @@ class Knight(nn.Module):
             scaled = scaled + self.noise * torch.randn_like(scaled)
         return self.mapper(scaled)
 
+    def check_room(self, vectors: int, tokens: int) -> None:
+        """ValueError when so many do not fit the decoder's positions."""
+        room = getattr(self.decoder.config, "max_position_embeddings", None)
+        if room is not None and vectors + tokens > room:
+            raise ValueError(
+                f"a prefix of {vectors} vectors and {tokens} tokens exceed the decoder's {room} positions: "
+                "lower --max_tokens, or the neighbours or frames in the prefix"
+            )
+
     def forward(self, vectors: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
         """Mean cross-entropy over caption tokens: `tokens` (B, T) end in the end token, `mask` (B, T) is 1 up to it."""
         prefix = self.prefix(vectors)
@@ -60,6 +70,7 @@ class Knight(nn.Module):
     def generate(self, vectors: Tensor, end: int, num_beams: int = 5, max_new_tokens: int = 40, **options) -> Tensor:
         """Token ids (B, up to max_new_tokens) after the prefix of `vectors` (B, k, D); `options` are transformers'."""
         prefix = self.prefix(vectors)
+        self.check_room(prefix.shape[1], max_new_tokens)
         return self.decoder.generate(
             inputs_embeds=prefix,
             attention_mask=prefix.new_ones(prefix.shape[:2], dtype=torch.long),
@@ -81,8 +92,8 @@ def save_knight(
             name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.mapper.state_dict().items()
         }
         save_file(weights, temporary / "mapper.safetensors")
-        tensors = {name: tensor.detach().to(dtype) for name, tensor in model.decoder.state_dict().items()}
-        model.decoder.save_pretrained(temporary / "decoder", state_dict=tensors)
+        decoder = copy.deepcopy(model.decoder).half() if half else model.decoder  # as a whole: tied weights stay tied
+        decoder.save_pretrained(temporary / "decoder")
         tokenizer.save_pretrained(temporary / "decoder")
         (temporary / "knight.json").write_text(
             json.dumps({"dim": model.mapper[0].in_features, **description}, indent=1)

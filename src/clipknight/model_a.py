@@ -1,6 +1,7 @@
 """Model A: a fine-tuned CLIP image tower with a head into the target space (Che et al. 2023, section 3.3)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from clipknight.atomic import atomic_file
@@ -67,13 +68,17 @@ class ModelAPredictor:
         description = json.loads((best / "head.json").read_text())
         self.head = HEADS[description.pop("head")](**description)
         self.head.load_state_dict(load_file(best / "head.safetensors"))
+        self.flip_tta = run.settings.get("flip_tta", False)
         self.name = run.name
 
     def predict(
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
     ) -> Embeddings:
         """Unit predictions (N, target_dim) by image id."""
-        images = image_embeddings(
-            self.encoder, dataset, batch_size=batch_size, workers=workers, skip_unreadable=skip_unreadable
-        )
-        return Embeddings(images.ids, apply_head(self.head, images.vectors), {"run": self.name})
+        options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
+        images = image_embeddings(self.encoder, dataset, **options)
+        predictions = apply_head(self.head, images.vectors)
+        if self.flip_tta:
+            mirror_images = image_embeddings(replace(self.encoder, mirrored=True), dataset, **options)
+            predictions = unit(predictions + apply_head(self.head, mirror_images.aligned_to(images.ids).vectors))
+        return Embeddings(images.ids, predictions, {"run": self.name})

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from clipknight.images import MAX_PIXELS, UnreadableImage
 
 import av
+from av.container import InputContainer
 from av.stream import Disposition
 from PIL import Image, UnidentifiedImageError
 
@@ -70,25 +71,29 @@ def _animation_frames(path: str, count: int) -> Iterator[Image.Image]:
 
 def _video_frames(path: str, count: int) -> Iterator[Image.Image]:
     timeline = _read_timeline(path)
-    yield from _frames_at([timeline.times[i] for i in _middles(len(timeline.times), count)], path, timeline)
+    yield from _frames_at(_middles(timeline.total, count), path, timeline)
 
 
 class _Timeline(NamedTuple):
-    """When the frames are shown, in order and in the stream's unit, and the keyframes: when shown, where to seek."""
+    """Of `total` frames: when each is shown, in order; the keyframes' places in that order, and where to seek for them.
 
+    Times are those of the file, in the stream's unit. `trusted`: decoded frames carry them too.
+    """
+
+    total: int
     times: list[int]
     keyframes: list[tuple[int, int]]
-    numbered: bool  # the file tells no times: these are the frames' numbers
+    trusted: bool
 
 
 class _Shown(NamedTuple):
-    time: int
+    place: int
     frame: av.VideoFrame
 
 
 def _read_timeline(path: str) -> _Timeline:
     """UnreadableVideo for a file without a frame, with damaged packets, or that ends before its header says."""
-    times, keyframes, end = [], [], 0.0
+    packets, end = [], 0.0
     with _opened(path) as container:
         stream = _video_stream(path, container)
         _check_size(path, stream.width, stream.height)
@@ -100,30 +105,30 @@ def _read_timeline(path: str) -> _Timeline:
             if packet.pts is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream_index == stream.index and not packet.is_discard:
-                times.append(packet.pts)
-                if packet.is_keyframe and None not in (packet.pts, packet.dts):
-                    keyframes.append((packet.pts, min(packet.pts, packet.dts)))
-        if not times:
-            raise UnreadableVideo(path, "it has no frame")
-        if None in times:
-            return _Timeline(list(range(len(times))), [], numbered=True)
-        times.sort()
+                packets.append((packet.pts, packet.dts, packet.is_keyframe))
+        declared = _declared_seconds(container, stream)
+        if not packets:
+            raise UnreadableVideo(path, "cut off before its first frame" if declared else "it has no frame")
+        if any(pts is None or dts is None for pts, dts, _ in packets):
+            return _Timeline(len(packets), [], [], trusted=False)
+        times = sorted(pts for pts, _, _ in packets)
         usual = (times[-1] - times[0]) / max(len(times) - 1, 1)  # for the last frame, which may have no duration
         end = max(end, float(times[-1] + usual) * float(stream.time_base))
-        declared = _declared_seconds(container, stream)
         if end < WHOLE * declared:
             raise UnreadableVideo(path, f"cut off: it ends after {end:.1f} of {declared:.1f} s")
-    return _Timeline(times, sorted(keyframes), numbered=False)
+        keyframes = sorted((bisect_left(times, pts), min(pts, dts)) for pts, dts, key in packets if key)
+        # AVI has no times, and those that ffmpeg makes up for frames that are stored out of order are wrong.
+        return _Timeline(len(times), times, keyframes, trusted=container.format.name != "avi")
 
 
-def _opened(path: str) -> "av.container.InputContainer":
+def _opened(path: str) -> InputContainer:
     try:
         return av.open(path)
     except av.FFmpegError as error:
         raise UnreadableVideo(path, f"not a video that ffmpeg can open, or cut off ({error.strerror})") from error
 
 
-def _video_stream(path: str, container: "av.container.InputContainer") -> av.VideoStream:
+def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:  # the cover of a song
             return stream
@@ -131,7 +136,7 @@ def _video_stream(path: str, container: "av.container.InputContainer") -> av.Vid
     raise UnreadableVideo(path, f"it has no moving picture, only {' and '.join(kinds) or 'nothing'}")
 
 
-def _declared_seconds(container: "av.container.InputContainer", stream: av.VideoStream) -> float:
+def _declared_seconds(container: InputContainer, stream: av.VideoStream) -> float:
     """The length that the header claims; 0 for formats where ffmpeg guesses it from what it finds."""
     if container.format.name == "avi" and stream.average_rate:
         return float(stream.frames / stream.average_rate)
@@ -140,40 +145,48 @@ def _declared_seconds(container: "av.container.InputContainer", stream: av.Video
     return 0.0
 
 
-def _frames_at(times: Sequence[int], path: str, timeline: _Timeline, may_seek: bool = True) -> Iterator[Image.Image]:
-    """The first frame shown at or after each of `times`, which rise."""
+def _frames_at(places: Sequence[int], path: str, timeline: _Timeline, may_seek: bool = True) -> Iterator[Image.Image]:
+    """The frames at these places, which rise, in the order of frames; the next one for a frame that is never shown."""
     with _opened(path) as container:
         stream = _video_stream(path, container)
         frames, shown = _decoded(container, stream, timeline), None
-        for i, time in enumerate(times):
-            seek = _place_to_seek(timeline, shown.time if shown else timeline.times[0], time) if may_seek else None
-            if seek is not None:
-                container.seek(seek, stream=stream)
-                frames = _decoded(container, stream, timeline)
+        for i, place in enumerate(places):
+            target = _where_to_seek(timeline, shown.place if shown else 0, place) if may_seek else None
+            if target is not None:
+                container.seek(target, stream=stream)
+                frames = _decoded(container, stream, timeline, sought=True)
                 shown = next(frames, None)
-                if shown is None or shown.time > time:  # the index is off
-                    yield from _frames_at(times[i:], path, timeline, may_seek=False)
+                if shown is None or shown.place > place:  # the index is off
+                    yield from _frames_at(places[i:], path, timeline, may_seek=False)
                     return
-            if shown is None or shown.time < time:
-                shown = next((later for later in frames if later.time >= time), None)
-            if shown is None:
-                raise UnreadableVideo(path, "damaged or cut off: its last frames cannot be decoded")
+            while shown is None or shown.place < place:
+                previous, shown = shown, next(frames, None)
+                if shown is None:
+                    if previous is None or previous.place < WHOLE * timeline.total:
+                        raise UnreadableVideo(path, "damaged or cut off: its last frames cannot be decoded")
+                    shown = previous._replace(place=timeline.total)
             yield _as_seen(shown.frame, stream)
 
 
-def _decoded(container: "av.container.InputContainer", stream: av.VideoStream, timeline: _Timeline) -> Iterator[_Shown]:
+def _decoded(
+    container: InputContainer, stream: av.VideoStream, timeline: _Timeline, sought: bool = False
+) -> Iterator[_Shown]:
+    first = 0
     for number, frame in enumerate(container.decode(stream)):
-        yield _Shown(number if timeline.numbered else frame.pts, frame)
+        if timeline.trusted:
+            yield _Shown(bisect_left(timeline.times, frame.pts), frame)
+            continue
+        if number == 0 and sought:  # a keyframe, and of these the time is right
+            first = bisect_left(timeline.times, frame.pts)
+        yield _Shown(first + number, frame)
 
 
-def _place_to_seek(timeline: _Timeline, here: int, time: int) -> int | None:
-    """Where the last keyframe up to `time` lies, if that saves decoding more than SEEK_OVER frames."""
-    at = bisect_right(timeline.keyframes, time, key=lambda keyframe: keyframe[0]) - 1
-    if at < 0:
+def _where_to_seek(timeline: _Timeline, here: int, place: int) -> int | None:
+    """The last keyframe up to `place`, if to start there saves decoding more than SEEK_OVER frames."""
+    at = bisect_right(timeline.keyframes, place, key=lambda keyframe: keyframe[0]) - 1
+    if at < 0 or timeline.keyframes[at][0] - here <= SEEK_OVER:
         return None
-    shown, place = timeline.keyframes[at]
-    passed = bisect_left(timeline.times, shown) - bisect_left(timeline.times, here)
-    return place if passed > SEEK_OVER else None
+    return timeline.keyframes[at][1]
 
 
 def _as_seen(frame: av.VideoFrame, stream: av.VideoStream) -> Image.Image:

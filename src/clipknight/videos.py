@@ -63,9 +63,9 @@ def frame_files(
 ) -> dict[str, list[str]]:
     """The frames of `read_frames` as image files, by the path given, decoded by the first call only.
 
-    JPEG, of quality 95 and full colour resolution: videos are compressed harder than that, and PNG takes several times
-    the disk. The folder's name has a digest of the video's path, size and modification time, and of `count`.
-    `workers` videos are decoded at a time. UnreadableVideos names all that failed, unless they are skipped.
+    PNG, twice as large as JPEG of quality 95, because that moved the embeddings of frames by up to .013 of cosine. The
+    folder's name has a digest of the video's path, size and modification time, and of `count`. `workers` videos are
+    decoded at a time. UnreadableVideos names all that failed, unless they are skipped.
     """
     folders = {str(path): _folder(str(path), count, Path(cache)) for path in paths}
     todo = {folder: path for path, folder in folders.items() if len(_files(folder)) != count}
@@ -98,7 +98,7 @@ def _folder(path: str, count: int, cache: Path) -> Path:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(map(str, folder.glob("*.jpg")))
+    return sorted(map(str, folder.glob("*.png")))
 
 
 def _write_frames(path: str, folder: Path, count: int) -> str | None:
@@ -107,7 +107,7 @@ def _write_frames(path: str, folder: Path, count: int) -> str | None:
     try:
         with atomic_folder(folder) as temporary:
             for number, frame in enumerate(evenly_spaced_frames(path, count)):
-                frame.save(temporary / f"{number:0{digits}}.jpg", quality=95, subsampling=0)
+                frame.save(temporary / f"{number:0{digits}}.png", compress_level=1)  # a sixth larger, thrice as fast
     except UnreadableVideo as error:
         return error.reason
     return None

@@ -1,0 +1,133 @@
+"""How much do random folds flatter nearest neighbours? Out-of-fold Avg-Cos on the training split, KNN and ridge.
+
+Similar captions on both sides of a split leak. At each threshold, folds that keep groups of similar captions whole
+(`clipknight.splits.similarity_groups`) are compared with random folds of the same sizes: what the random ones score more
+is their flattery. A low threshold may join most images into one group, which is then predicted from few others.
+
+    python src/fold_study.py --data input/flickr8k
+    python src/fold_study.py --data input/flickr8k --encoder outputs/flickr8k/clip --thresholds 0.7 0.75 0.8
+"""
+
+import json
+from dataclasses import dataclass, field
+
+from clipknight.atomic import atomic_file
+from clipknight.blending import balanced_folds
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embedding_cache import image_embeddings
+from clipknight.embeddings import Embeddings
+from clipknight.encoders import OFFLINE, load_clip
+from clipknight.errors import user_errors
+from clipknight.knn import DistanceWeightedKNN
+from clipknight.project_paths import OUTPUTS
+from clipknight.settings import parse
+from clipknight.splits import similarity_groups
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """Settings of fold_study.py"""
+
+    encoder: str = f"{OFFLINE}@224"
+    """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; best one that has not trained on these images"""
+    features: str = "auto"
+    """image embedding: auto (the encoder's own), or pooled (before its projection)"""
+    thresholds: list[float] = field(default_factory=lambda: [0.6, 0.7, 0.8])
+    """cosine of two captions from which on their images go to one fold"""
+    folds: int = 5
+    """parts that are predicted from the others"""
+    n_neighbors: int | None = None
+    """of the KNN; by default the paper's 100, or all where there are fewer"""
+    power: float = 6
+    """p in the KNN's weight 1 / (d^p + delta)"""
+    delta: float = 1e-4
+    """what keeps the weight of a twin finite"""
+    ridge_penalty: float = 1.0
+    """of the ridge regression from image embeddings to mean targets"""
+    out: str = str(OUTPUTS / "fold_study.json")
+    """JSON file for all figures"""
+    workers: int = 2
+    """processes that read images"""
+    precision: str = "auto"
+    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+
+
+@user_errors
+def main(argv=None) -> dict:
+    s = parse(Settings, argv, __doc__)
+    encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+    data = CaptionedDataset.of(s)
+    train, valid = data.split("train"), data.split("valid")
+    keys, queries = (image_embeddings(encoder, part.dataset, workers=s.workers).vectors for part in (train, valid))
+    models = {
+        "knn": DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta),
+        "ridge": Ridge(s.ridge_penalty),
+    }
+    draw = np.random.default_rng(s.seed)
+    values = train.mean_targets()
+    random = draw.permutation(np.arange(len(keys)) % s.folds)
+    study = {
+        "dataset": train.dataset.name,
+        "encoder": s.encoder,
+        "images": len(keys),
+        "folds": s.folds,
+        "valid": {name: on_valid(model, keys, values, queries, valid) for name, model in models.items()},
+        "random": out_of_fold_scores(models, keys, train, random),
+        "thresholds": [],
+    }
+    print(f"{study['dataset']}: {len(keys):,} training images, {s.encoder}; Avg-Cos, {s.folds} folds")
+    show("valid, from all training images", study["valid"])
+    show("random folds of equal size", study["random"])
+    for threshold in s.thresholds:
+        groups = similarity_groups(train.targets, train.dataset.captions["id"].to_numpy(), threshold)
+        groups = groups[train.dataset.ids].to_numpy()
+        sizes = np.sort(np.bincount(groups))[::-1]
+        found = {"threshold": threshold, "groups": len(sizes), "largest_groups": sizes[:5].tolist()}
+        study["thresholds"].append(found)
+        print(f"cosine >= {threshold:g}: {len(sizes):,} groups, the largest {', '.join(map(str, sizes[:5]))} images")
+        if len(sizes) < s.folds:
+            print(f"  too few groups for {s.folds} folds")
+            continue
+        fold = balanced_folds(groups, s.folds, s.seed)
+        found["fold_sizes"] = np.bincount(fold).tolist()
+        found["random"] = out_of_fold_scores(models, keys, train, draw.permutation(fold))
+        found["grouped"] = out_of_fold_scores(models, keys, train, fold)
+        found["flattery"] = {name: found["random"][name] - found["grouped"][name] for name in models}
+        if sizes[0] > len(keys) / s.folds:
+            print(f"  the largest group overfills its fold: {sizes[0] / len(keys):.0%} of the images, told by the rest")
+        show("similar captions in one fold", found["grouped"])
+        show("random folds of the same sizes", found["random"])
+        show("flattery", found["flattery"], "+.4f")
+    with atomic_file(s.out) as temporary:
+        temporary.write_text(json.dumps(study, indent=1))
+    print(f"-> {s.out}")
+    return study
+
+
+def on_valid(
+    model: BaseEstimator, keys: np.ndarray, values: np.ndarray, queries: np.ndarray, valid: CaptionedDataset
+) -> float:
+    """Avg-Cos on valid of `model` fitted on all training images."""
+    return valid.avg_cos(Embeddings(valid.dataset.ids, clone(model).fit(keys, values).predict(queries)))
+
+
+def out_of_fold_scores(
+    models: dict[str, BaseEstimator], keys: np.ndarray, train: CaptionedDataset, fold: np.ndarray
+) -> dict[str, float]:
+    """Avg-Cos by model over all pairs of `train`, each image told by models fitted on the other folds."""
+    values, ids = train.mean_targets(), train.dataset.ids
+    told = {name: cross_val_predict(model, keys, values, cv=PredefinedSplit(fold)) for name, model in models.items()}
+    return {name: train.avg_cos(Embeddings(ids, rows)) for name, rows in told.items()}
+
+
+def show(label: str, scores: dict[str, float], form: str = ".4f") -> None:
+    print(f"  {label:<32}" + "  ".join(f"{name} {score:{form}}" for name, score in scores.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

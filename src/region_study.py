@@ -1,0 +1,155 @@
+"""What sub-regions are worth on a dataset: is a caption nearer to a part of its picture than to all of it (MacCap)?
+
+The best of ten vectors is nearer to any caption, a stranger's too. So each cosine to the picture's own captions stands
+beside that to all other captions, and the retrieval that only their difference can help.
+
+    python src/region_study.py --data input/flickr8k --encoder outputs/clip --split valid --out outputs/regions
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight.atomic import atomic_file
+from clipknight.dataset_targets import CaptionedDataset, DataSettings
+from clipknight.embedding_cache import caption_embeddings
+from clipknight.embeddings import unit
+from clipknight.encoders import ClipEncoder, load_clip
+from clipknight.errors import user_errors
+from clipknight.project_paths import OUTPUTS
+from clipknight.settings import parse, save_settings
+from clipknight.subregion_plots import MACCAP_NOISE, gap_figure, gap_statistics, overlay
+from clipknight.subregions import SubRegions, encode_subregions
+
+import numpy as np
+import pandas as pd
+
+BLOCK = 64  # images whose regions meet all captions at a time
+AT = (1, 5, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DataSettings):
+    """Settings of region_study.py"""
+
+    encoder: str = "outputs/clip"
+    """CLIP with a trained joint space: a run of train_clip.py, architecture:tag, hf-hub:..., a folder"""
+    split: str = "valid"
+    """train, valid or test"""
+    out: str = str(OUTPUTS / "regions")
+    """folder for scores.json, gap.png and the pictures; files of an earlier study there are replaced"""
+    limit: int = 1000
+    """images at most, the first of the split"""
+    regions: int = 10
+    """sub-regions of an image"""
+    temperature: float | None = None
+    """of the softmax over a cell's attention row; by default 1 for attention (MacCap), 0.1 for cosines"""
+    weight: float = 1.0
+    """of a sub-region beside the image embedding"""
+    pictures: int = 6
+    """photographs to draw the regions on, spread over the images"""
+    batch_size: int = 32
+    """images at a time"""
+    workers: int = 2
+    """threads that read images"""
+    precision: str = "auto"
+    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+
+
+@user_errors
+def main(argv=None) -> dict:
+    s = parse(Settings, argv, __doc__)
+    encoder = load_clip(s.encoder, s.device, s.precision)
+    if not encoder.joint:
+        raise ValueError(f"encoder {s.encoder!r} has no trained joint space: adapt it with src/train_clip.py first")
+    data = first_images(CaptionedDataset.of(s).split(s.split), s.limit)
+    captions = caption_vectors(encoder, data)
+    paths = data.dataset.images["path"].tolist()
+    found = encode_subregions(encoder, paths, s.regions, s.temperature, s.batch_size, s.workers)
+
+    ways = vectors_by_way(found, s.weight)
+    image_of = data.image_of_caption
+    scores = {name: pair_scores(best_cosines(vectors, captions), image_of) for name, vectors in ways.items()}
+    first = captions[np.unique(image_of, return_index=True)[1]]  # one an image: pairs that share none are independent
+    gaps = {name: gap_statistics(vectors[:, 0], first) for name, vectors in ways.items() if vectors.shape[1] == 1}
+
+    out = Path(s.out)
+    for row in np.unique(np.linspace(0, len(paths) - 1, s.pictures).astype(int)):
+        caption = data.dataset.captions["caption"].iloc[int(np.argmax(image_of == row))]
+        figure = overlay(paths[row], encoder, s.regions, s.temperature, caption)
+        write_figure(figure, out / f"regions-{data.dataset.ids[row].replace('/', '-')}.png")
+    write_figure(gap_figure(found.whole, first), out / "gap.png")
+    result = {"images": len(paths), "captions": len(captions), "scores": scores, "gap": gaps}
+    with atomic_file(out / "scores.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
+    save_settings(s, out / "settings.yaml")
+    print(f"{s.encoder}, {s.split}: {len(paths):,} images, {len(captions):,} captions, {s.regions} regions an image")
+    print(pd.DataFrame.from_dict(scores, orient="index").to_string(float_format="{:.3f}".format))
+    print(f"\nthe gap to a caption, one of each image (MacCap bridges it with noise of variance {MACCAP_NOISE})")
+    print(pd.DataFrame.from_dict(gaps, orient="index").T.to_string(float_format="{:.4g}".format))
+    print(f"-> {out}")
+    return result
+
+
+def first_images(data: CaptionedDataset, limit: int) -> CaptionedDataset:
+    """The first `limit` images, and their captions."""
+    if limit < 1:
+        raise ValueError(f"--limit {limit}: take at least one image")
+    images = data.dataset.images.iloc[:limit]
+    captions = data.dataset.captions[data.dataset.captions["id"].isin(images["id"])].reset_index(drop=True)
+    dataset = dataclasses.replace(data.dataset, images=images, captions=captions)
+    return CaptionedDataset(dataset, data.targets.aligned_to(captions["caption_id"]), data.target_name)
+
+
+def caption_vectors(encoder: ClipEncoder, data: CaptionedDataset) -> np.ndarray:
+    """(M, D) unit embeddings of the captions by the encoder's text tower."""
+    rows = data.targets if encoder.captions_are_targets else caption_embeddings(encoder, data.dataset)
+    return np.asarray(rows.vectors, dtype=np.float32)
+
+
+def vectors_by_way(found: SubRegions, weight: float) -> dict[str, np.ndarray]:
+    """(N, m, D) unit rows by the name of each way to stand for an image: m is 1, or 10 of which the best counts."""
+    mean = unit(found.regions.mean(axis=1))
+    return {
+        "image": found.whole[:, None],
+        "mean region": mean[:, None],
+        "image + mean region": unit(found.whole + np.float32(weight) * mean)[:, None],
+        "best region": found.regions,
+        "image + best region": found.joined(weight),
+    }
+
+
+def best_cosines(vectors: np.ndarray, captions: np.ndarray) -> np.ndarray:
+    """(N, M) cosine of each caption (M, D) with the nearest of an image's unit rows `vectors` (N, m, D)."""
+    images, count, dim = vectors.shape
+    cosines = np.empty((images, len(captions)), dtype=np.float32)
+    for start in range(0, images, BLOCK):
+        block = vectors[start : start + BLOCK]
+        cosines[start : start + BLOCK] = (block.reshape(-1, dim) @ captions.T).reshape(len(block), count, -1).max(1)
+    return cosines
+
+
+def pair_scores(cosines: np.ndarray, image_of: np.ndarray) -> dict[str, float]:
+    """Mean cosine (N, M) of paired and of all other rows and columns, and recall@k both ways; ties count against.
+
+    `separation`: paired less mismatched, in deviations of the mismatched.
+    """
+    mine = np.arange(len(cosines))[:, None] == image_of
+    own, others = cosines[image_of, np.arange(len(image_of))], cosines[~mine].astype(np.float64)
+    paired, mismatched = float(own.mean(dtype=np.float64)), float(others.mean())
+    scores = {"paired": paired, "mismatched": mismatched, "separation": (paired - mismatched) / float(others.std())}
+    best_own = np.where(mine, cosines, -np.inf).max(axis=1)
+    caption_rank = ((cosines >= best_own[:, None]) & ~mine).sum(axis=1)
+    image_rank = (cosines >= own).sum(axis=0) - 1
+    scores |= {f"i2t_r{k}": float((caption_rank < k).mean()) for k in AT}
+    return scores | {f"t2i_r{k}": float((image_rank < k).mean()) for k in AT}
+
+
+def write_figure(figure, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
