@@ -61,7 +61,9 @@ class Settings:
     num_beams: int = 5
     """of the beam search; 1 is greedy"""
     rerank: int = 1
-    """beams among which the caption nearest to the image's embedding is chosen; 1 takes the likeliest"""
+    """beams among which the caption is chosen; 1 takes the likeliest"""
+    rerank_by: str = "consensus"
+    """consensus (the one most like the image's 200 nearest captions) or embedding (the one nearest to the image's)"""
     max_tokens: int = 40
     """longest caption"""
     out: str = str(OUTPUTS / "captions.csv")
@@ -172,7 +174,7 @@ def captioned(captioner: Captioner, names: list[str], vectors: np.ndarray, s: Se
     said = (
         captioner.nearest(vectors)
         if s.retrieve_only
-        else captioner.caption(vectors, s.num_beams, s.max_tokens, s.rerank)
+        else captioner.caption(vectors, s.num_beams, s.max_tokens, s.rerank, s.rerank_by)
     )
     texts = captioner.corpus.texts
     near = [

@@ -3,6 +3,7 @@
 python src/pack_starter.py --image_run flickr8k/a --knight_run flickr8k/knight_coco
 """
 
+import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,8 @@ def main(argv=None) -> Path:
     changed = {"corpus": s.corpus, "corpus_share": s.corpus_share, "from_": f"{s.out}/a", "data": "", "run": ""}
     for name, run in packed.items():
         with atomic_folder(out / name) as folder:
-            shutil.copy(run.folder / "run.json", folder)
+            info = {name: run.info[name] for name in ("script", "predictor", "machine", "space") if name in run.info}
+            (folder / "run.json").write_text(json.dumps(info | {"finished": True}, indent=1))
             shutil.copytree(run.folder / "best", folder / "best")
             for file in folder.glob("best/**/*.safetensors"):
                 save_file(in_16_bits(load_file(file)), file, metadata={"format": "pt"})

@@ -43,8 +43,8 @@ class Settings(DataSettings):
     """images at most, the first of the split"""
     regions: int = 10
     """sub-regions of an image"""
-    temperature: float | None = None
-    """of the softmax over a cell's attention row; by default 1 for attention (MacCap), 0.1 for cosines"""
+    temperature: float = 1.0
+    """of the softmax over a cell's attention row; below 1 a region keeps nearer to its cell"""
     weight: float = 1.0
     """of a sub-region beside the image embedding"""
     pictures: int = 6

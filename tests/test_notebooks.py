@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+MADE = {"01_quickstart": "quickstart/ensemble/submission.csv", "03_captions": "captions/knight/photos.html"}
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
@@ -19,7 +20,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
-    assert (tmp_path / "outputs" / "quickstart" / "ensemble" / "submission.csv").is_file()
+    assert (tmp_path / "outputs" / MADE[path.stem]).is_file()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from clipknight.caption_index import CaptionIndex
 from clipknight.caption_table import Columns
+from clipknight.consensus import Consensus
 from clipknight.corpora import Corpus, caption_encoder, corpus_embeddings, read_corpus
 from clipknight.dataset_targets import images_of_split
 from clipknight.embeddings import unit
@@ -16,6 +18,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
+
+VOTERS = 200  # nearest captions that a consensus is of
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Captions:
 class Captioner:
     """Knight with what it retrieves from. `n_neighbors` 0 gives the decoder the embedding itself: no retrieval.
 
-    `encode` gives the vectors of captions in the corpus' space; reranking needs it.
+    `encode` gives the vectors of captions in the corpus' space; reranking by embedding needs it.
     """
 
     model: Knight
@@ -44,25 +48,38 @@ class Captioner:
     encode: Callable[[list[str]], np.ndarray] | None = None
 
     def caption(
-        self, embeddings: np.ndarray, num_beams: int = 5, max_new_tokens: int = 40, rerank: int = 1, **options
+        self,
+        embeddings: np.ndarray,
+        num_beams: int = 5,
+        max_new_tokens: int = 40,
+        rerank: int = 1,
+        rerank_by: str = "consensus",
+        **options,
     ) -> Captions:
         """Captions of N images (N, D), or of N videos (N, m, D), m frames each in order; `options` are generate's.
 
         A video's prefix is, for each frame, the mean of the frame's neighbours (Knight, eq. 8); its neighbours in the
-        result are those of its mean frame. `rerank` beams are kept of each search, of which the one whose own embedding
-        is nearest to the image's is said (MacCap's reranking).
+        result are those of its mean frame. With `rerank`, as many beams of a search are compared, and said is the one
+        most like the image's VOTERS nearest captions ("consensus"), or the one whose own embedding is nearest to the
+        image's ("embedding", MacCap's way).
         """
+        ways = {"consensus": self._by_consensus, "embedding": self._by_embedding}
+        if rerank_by not in ways:
+            raise ValueError(f"rerank by {rerank_by!r} is none of {', '.join(ways)}")
         shown = max(self.n_neighbors, 1)
+        whole = embeddings.mean(axis=1) if embeddings.ndim == 3 else np.asarray(embeddings)
+        similarities, rows = self.index.search(whole, shown)
         if embeddings.ndim == 3:
             prefix = self._frame_vectors(embeddings)
-            similarities, rows = self.index.search(embeddings.mean(axis=1), shown)
         else:
-            similarities, rows = self.index.search(embeddings, shown)
-            prefix = self.index.vectors[rows] if self.n_neighbors else np.asarray(embeddings)[:, None]
+            prefix = self.index.vectors[rows] if self.n_neighbors else whole[:, None]
         if rerank > 1:
             options |= {"num_return_sequences": rerank}
         texts = self._decoded(prefix, max(num_beams, rerank), max_new_tokens, options)
-        return Captions(self._reranked(texts, embeddings) if rerank > 1 else texts, rows, similarities)
+        if rerank > 1:
+            best = ways[rerank_by](texts, whole).argmax(axis=1)
+            texts = [texts[i * rerank + chosen] for i, chosen in enumerate(best)]
+        return Captions(texts, rows, similarities)
 
     def nearest(self, embeddings: np.ndarray) -> Captions:
         """The nearest caption of each image (N, D) as it stands: CLIPRe, with no decoder."""
@@ -70,11 +87,17 @@ class Captioner:
         similarities, rows = self.index.search(embeddings, max(self.n_neighbors, 1))
         return Captions(list(self.corpus.texts[rows[:, 0]]), rows, similarities)
 
-    def _reranked(self, texts: list[str], embeddings: np.ndarray) -> list[str]:
-        images = unit(embeddings.mean(axis=1) if embeddings.ndim == 3 else np.asarray(embeddings))
-        said = unit(self.encode(texts)).reshape(len(images), -1, images.shape[1])
-        best = np.einsum("nrd,nd->nr", said, images).argmax(axis=1)
-        return list(np.array(texts, dtype=object).reshape(len(images), -1)[np.arange(len(images)), best])
+    def _by_embedding(self, texts: list[str], embeddings: np.ndarray) -> np.ndarray:
+        said = unit(self.encode(texts)).reshape(len(embeddings), -1, embeddings.shape[1])
+        return np.einsum("nrd,nd->nr", said, unit(embeddings))
+
+    def _by_consensus(self, texts: list[str], embeddings: np.ndarray) -> np.ndarray:
+        _, rows = self.index.search(embeddings, min(VOTERS, len(self.corpus)))
+        return self._consensus.scores(texts, rows)
+
+    @cached_property
+    def _consensus(self) -> Consensus:
+        return Consensus(self.corpus.texts)
 
     def _frame_vectors(self, embeddings: np.ndarray) -> np.ndarray:
         if not self.n_neighbors:

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-# Lower case and numbers follow the locale, and on Java before 18 so does the encoding.
+# Lower case and decimal points follow the locale, and before Java 18 so does the encoding.
 FLAGS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8", "-XX:+UseSerialGC")
 
 

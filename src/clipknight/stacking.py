@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.linear_model import Ridge
 
-PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, math.inf)  # for each row fitted on
+PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, math.inf)  # for each row fitted on
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,7 @@ MACCAP_NOISE = 0.016  # variance that MacCap and CapDec add to each number of a 
 FEWEST_PAIRS = 20  # the kurtosis test has no distribution below
 
 
-def overlay(
-    path: str, encoder: ClipEncoder, regions: int = 10, temperature: float | None = None, caption: str = ""
-) -> Figure:
+def overlay(path: str, encoder: ClipEncoder, regions: int = 10, temperature: float = 1.0, caption: str = "") -> Figure:
     """The photograph as the encoder sees it, under its attention, with the cells that lead a region in their order.
 
     With a `caption`, the cell of the region nearest to it is filled, and the title compares that region to the whole.
@@ -56,7 +54,8 @@ def _outline(axes: Axes, cells: np.ndarray, grid: tuple[int, int], size: tuple[i
         edge = "lime" if chosen else "white"
         corner = (column * wide, row * tall)
         axes.add_patch(Rectangle(corner, wide, tall, facecolor=colour, edgecolor=edge, linewidth=1.5))
-        axes.text(corner[0] + wide / 8, corner[1] + tall / 8, str(place + 1), color=edge, fontsize=7, va="top")
+        label = {"color": "white", "fontsize": 7, "va": "top", "bbox": {"facecolor": "black", "alpha": 0.6, "pad": 1}}
+        axes.text(corner[0] + wide / 8, corner[1] + tall / 8, str(place + 1), **label)
 
 
 def _as_seen(pixels: torch.Tensor, encoder: ClipEncoder) -> np.ndarray:

@@ -20,9 +20,6 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from tqdm import tqdm
 
-ATTENTION_TEMPERATURE = 1.0  # the authors', on rows that have been through a softmax already: nearly even weights
-COSINE_TEMPERATURE = 0.1  # ours, where the tower has no attention
-
 
 @dataclass(frozen=True)
 class SubRegions:
@@ -43,13 +40,12 @@ class SubRegions:
 
 
 @torch.inference_mode()
-def subregion_features(
-    encoder: ClipEncoder, pixels: Tensor, regions: int = 10, temperature: float | None = None
-) -> SubRegions:
+def subregion_features(encoder: ClipEncoder, pixels: Tensor, regions: int = 10, temperature: float = 1.0) -> SubRegions:
     """Image embedding and sub-region features of `pixels` (B, 3, H, W); Qiu et al. 2024, sub-region aggregation.
 
     The `regions` cells with most attention are picked. A softmax over the attention row of each, divided by
-    `temperature`, weighs the unit projected cells, whose sum at length 1 is the region. The attention, mean over heads:
+    `temperature`, weighs the unit projected cells, whose sum at length 1 is the region. At 1, the authors' value, the
+    weights are nearly even, for an attention row has been through a softmax before. The attention, mean over heads:
 
     - ViT with a class token: that token's in the last layer, as published. It is no cell itself; the authors' code
       lets it be picked and weighed like one.
@@ -65,11 +61,9 @@ def subregion_features(
         seen = _seen(encoder, pixels.to(encoder.device, memory_format=torch.channels_last))
     whole, cells = (nn.functional.normalize(vectors.float(), dim=-1) for vectors in (seen.whole, seen.cells))
     if seen.attention is None:
-        attention, rows, default = torch.einsum("bd,bnd->bn", whole, cells), cells @ cells.mT, COSINE_TEMPERATURE
+        attention, rows = torch.einsum("bd,bnd->bn", whole, cells), cells @ cells.mT
     else:
         attention, rows = seen.attention[:, 0, 1:].float(), seen.attention[:, 1:, 1:].float()
-        default = ATTENTION_TEMPERATURE
-    temperature = default if temperature is None else temperature
     _check(encoder, seen.grid, regions, temperature)
     picked = attention.argsort(dim=1, descending=True, stable=True)[:, :regions]
     own_rows = rows.gather(1, picked[..., None].expand(-1, -1, cells.shape[1]))
@@ -82,7 +76,7 @@ def encode_subregions(
     encoder: ClipEncoder,
     paths: Sequence[str],
     regions: int = 10,
-    temperature: float | None = None,
+    temperature: float = 1.0,
     batch_size: int = 32,
     workers: int = 2,
 ) -> SubRegions:

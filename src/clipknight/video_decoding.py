@@ -61,12 +61,20 @@ def _is_animation(path: str) -> bool:
 def _animation_frames(path: str, count: int) -> Iterator[Image.Image]:
     with Image.open(path, formats=ANIMATIONS) as image:
         _check_size(path, *image.size)
+        if image.format == "GIF" and not _ends_as_gif(path):
+            raise UnreadableVideo(path, "cut off: the mark that ends a GIF is not there")
         white = Image.new("RGBA", image.size, "white")
         for number in _middles(image.n_frames, count):
             image.seek(number)
             yield Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
         image.seek(image.n_frames - 1)
-        image.load()  # fails where the file was cut off
+        image.load()  # fails where the file was cut off inside a frame
+
+
+def _ends_as_gif(path: str) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-16, os.SEEK_END)  # some programs write a few bytes more
+        return b";" in file.read()
 
 
 def _video_frames(path: str, count: int) -> Iterator[Image.Image]:
@@ -102,21 +110,25 @@ def _read_timeline(path: str) -> _Timeline:
                 continue  # a stream is over
             if packet.is_corrupt:
                 raise UnreadableVideo(path, f"damaged or cut off {end:.1f} s in")
-            if packet.pts is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            time = packet.dts if packet.pts is None else packet.pts
+            if time is not None:
+                end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
             if packet.stream_index == stream.index and not packet.is_discard:
                 packets.append((packet.pts, packet.dts, packet.is_keyframe))
         declared = _declared_seconds(container, stream)
         if not packets:
             raise UnreadableVideo(path, "cut off before its first frame" if declared else "it has no frame")
-        if any(pts is None or dts is None for pts, dts, _ in packets):
-            return _Timeline(len(packets), [], [], trusted=False)
-        times = sorted(pts for pts, _, _ in packets)
-        usual = (times[-1] - times[0]) / max(len(times) - 1, 1)  # for the last frame, which may have no duration
-        end = max(end, float(times[-1] + usual) * float(stream.time_base))
+        times = sorted(pts for pts, _, _ in packets if pts is not None)
+        if len(times) > 1:  # the last frame may have no duration of its own
+            usual = (times[-1] - times[0]) / (len(times) - 1)
+            end = max(end, (times[-1] + usual) * float(stream.time_base))
         if end < WHOLE * declared:
             raise UnreadableVideo(path, f"cut off: it ends after {end:.1f} of {declared:.1f} s")
-        keyframes = sorted((bisect_left(times, pts), min(pts, dts)) for pts, dts, key in packets if key)
+        if len(times) < len(packets):
+            return _Timeline(len(packets), [], [], trusted=False)
+        keyframes = sorted(
+            (bisect_left(times, pts), pts if dts is None else min(pts, dts)) for pts, dts, key in packets if key
+        )
         # AVI has no times, and those that ffmpeg makes up for frames that are stored out of order are wrong.
         return _Timeline(len(times), times, keyframes, trusted=container.format.name != "avi")
 
