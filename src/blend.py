@@ -3,15 +3,15 @@
 The weights are fitted on valid, which no member may have trained on (a member that did gets more weight than it earns,
 and no score printed here can tell). The ensemble's score is cross-fitted: each image is blended by weights fitted on
 folds that hold neither it nor an image with similar captions. Those out-of-fold rows are the run's valid predictions;
-its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method ridge` adds a ridge regression
-on the members' predictions, fitted and scored in the same way; the table shows what it gains over the weights alone.
+its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands` and `ridge` fit more
+than one weight a member (see clipknight/stacking.py), in the same way; the table shows what that gains.
 
     python src/blend.py --data input/flickr8k --members a b --run ensemble
-    python src/blend.py --data input/flickr8k --members a b --method ridge --run stacked
+    python src/blend.py --data input/flickr8k --members a b --method bands --run stacked
     python src/blend.py --data input/flickr8k --members a b --weights 0.6 0.4 --run sixty_forty
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from clipknight.project_paths import OUTPUTS
 from clipknight.runs import Run
 from clipknight.settings import parse
 from clipknight.splits import similarity_groups
-from clipknight.stacking import cross_fitted_ridge, fit_ridge
+from clipknight.stacking import Stacker, cross_fitted_stack, fit_bands, fit_ridge, principal_components
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ class Settings(DataSettings):
     run: str = "ensemble"
     """name of the run: outputs/<run>"""
     method: str = "weights"
-    """weights: one a member; ridge: a regression on the members' predictions corrects the weighted blend"""
+    """weights: one a member; bands: one a member and band of the targets' principal components; ridge: a regression"""
     weights: list[float] = field(default_factory=list)
     """one a member, instead of fitting them; scaled to sum 1"""
     folds: int = 5
@@ -53,16 +53,16 @@ class Settings(DataSettings):
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    if s.method not in ("weights", "ridge"):
-        raise ValueError(f"--method {s.method!r} is neither weights nor ridge")
-    if s.method == "ridge" and s.weights:
-        raise ValueError("--weights leave --method ridge nothing to fit: give one of the two")
+    if s.method not in ("weights", "bands", "ridge"):
+        raise ValueError(f"--method {s.method!r} is none of weights, bands, ridge")
+    if s.method != "weights" and s.weights:
+        raise ValueError(f"--weights leave --method {s.method} nothing to fit: give one of the two")
     runs = open_members(s.members)
     if any(run.folder.resolve() == (OUTPUTS / s.run).resolve() for run in runs.values()):
         raise ValueError(f"--run {s.run!r} is one of the members: name the blend otherwise")
     given = given_weights(s)
     data = CaptionedDataset.of(s)
-    valid = data.split("valid")
+    train, valid = data.split("train"), data.split("valid")
     members = valid_predictions(runs, valid.dataset.ids)
     test = len(data.dataset.split("test"))
     test_members = aligned_members({name: run.predictions("test") for name, run in runs.items()}) if test else {}
@@ -80,10 +80,11 @@ def main(argv=None) -> float:
         blended, weights, fitted, how = blend(vectors, given), given, "given", "given weights"
     equal = blend(vectors, np.full(len(vectors), 1 / len(vectors)))
     rows, combine, predictor = blended, partial(blend, weights=weights), "clipknight.blending:BlendPredictor"
-    if s.method == "ridge":
-        ridge = target_sums, captions, groups, s.folds, s.seed
-        rows, penalties = cross_fitted_ridge(vectors, *ridge)
-        stacker = fit_ridge(vectors, *ridge)
+    stacker = None
+    if s.method != "weights":
+        fit = stack_fit(s, train)
+        rows, fold_stackers = cross_fitted_stack(fit, vectors, target_sums, captions, groups, s.folds, s.seed)
+        stacker = fit(vectors, target_sums, captions, groups)
         combine, predictor = stacker.predict, "clipknight.stacking:StackPredictor"
 
     ids = valid.dataset.ids
@@ -91,16 +92,16 @@ def main(argv=None) -> float:
     best = max(scores, key=scores.get)
     score = valid.avg_cos(Embeddings(ids, rows))
     table = [(name, scores[name], weight) for name, weight in zip(members, weights)]
-    mean = np.repeat(data.split("train").mean_targets().mean(axis=0, keepdims=True), len(ids), axis=0)
+    mean = np.repeat(train.mean_targets().mean(axis=0, keepdims=True), len(ids), axis=0)
     table += [("mean training target", valid.avg_cos(Embeddings(ids, mean)), None)]  # the floor: one answer for all
     table += [("equal weights", valid.avg_cos(Embeddings(ids, equal)), None)]
     table += [(f"ensemble ({how})", valid.avg_cos(Embeddings(ids, blended)), None)]
-    if s.method == "ridge":
-        table += [(f"ridge ({how})", score, None)]
+    if stacker:
+        table += [(f"{s.method} ({how})", score, None)]
 
     info = {"members": list(members), "weights": [float(w) for w in weights], "weights_from": fitted}
     run = Run.start(s.run, s, predictor, overwrite=s.overwrite, **info)
-    if s.method == "ridge":
+    if stacker:
         stacker.save(run.folder / "best" / "stacker.safetensors")
     run.save_predictions("valid", Embeddings(ids, rows, {"run": run.name, "blended": how}))
     if test:
@@ -111,7 +112,8 @@ def main(argv=None) -> float:
         pd.DataFrame(table, columns=["member", "avg_cos", "weight"]).to_csv(temporary, index=False)
     if given is None:
         for f, row in enumerate(fold_weights):
-            run.log(fold=f, images=int((fold == f).sum()), weights=row.tolist())
+            found = {"stacker": fold_stackers[f].found} if stacker else {}
+            run.log(fold=f, images=int((fold == f).sum()), weights=row.tolist(), **found)
     run.log(avg_cos=score)
     run.finish(avg_cos=score, members=scores, weights=dict(zip(members, info["weights"])))
 
@@ -122,10 +124,18 @@ def main(argv=None) -> float:
     if given is None:
         spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fold_weights.T))
         print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fold)))}")
-    if s.method == "ridge":
-        print(f"  ridge penalty: {stacker.penalty:g} on all of valid, {', '.join(f'{p:g}' for p in penalties)} by fold")
+    if stacker:
+        print(f"  {s.method}: " + ", ".join(f"{what} {value}" for what, value in stacker.found.items()))
     print(f"gain over the best member ({best}): {score - scores[best]:+.4f} -> {run.folder}")
     return score
+
+
+def stack_fit(s: Settings, train: CaptionedDataset) -> Callable[..., Stacker]:
+    """What fits the stacker of `--method` to members, target sums, captions and groups."""
+    if s.method == "ridge":
+        return partial(fit_ridge, folds=s.folds, seed=s.seed)
+    components = principal_components(train.targets.vectors)
+    return lambda members, target_sums, *_: fit_bands(members, target_sums, components)
 
 
 def given_weights(s: Settings) -> np.ndarray | None:

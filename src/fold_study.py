@@ -1,11 +1,11 @@
 """How much do random folds flatter nearest neighbours? Out-of-fold Avg-Cos on the training split, KNN and ridge.
 
 Similar captions on both sides of a split leak. At each threshold, folds that keep groups of similar captions whole
-(`clipknight.splits.similarity_groups`) are compared with random folds of the same sizes: what the random ones score more
-is their flattery. A low threshold may join most images into one group, which is then predicted from few others.
+(`clipknight.splits.similarity_groups`) are compared with random folds of the same sizes: what those score more is
+their flattery. A low threshold may join most images into one group, which is then predicted from few others.
 
     python src/fold_study.py --data input/flickr8k
-    python src/fold_study.py --data input/flickr8k --encoder outputs/flickr8k/clip --thresholds 0.7 0.75 0.8
+    python src/fold_study.py --data input/flickr8k --encoder outputs/flickr8k/clip --thresholds 0.8 0.85 0.9
 """
 
 import json
@@ -34,10 +34,10 @@ class Settings(DataSettings):
     """Settings of fold_study.py"""
 
     encoder: str = f"{OFFLINE}@224"
-    """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; best one that has not trained on these images"""
+    """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; best one that never trained on these images"""
     features: str = "auto"
     """image embedding: auto (the encoder's own), or pooled (before its projection)"""
-    thresholds: list[float] = field(default_factory=lambda: [0.6, 0.7, 0.8])
+    thresholds: list[float] = field(default_factory=lambda: [0.6, 0.7, 0.8, 0.9])
     """cosine of two captions from which on their images go to one fold"""
     folds: int = 5
     """parts that are predicted from the others"""

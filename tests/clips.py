@@ -38,6 +38,8 @@ def write_video(
         (stream.width, stream.height), stream.pix_fmt, stream.gop_size = SIZE, "yuv420p", 10
         stream.bit_rate = 2_000_000
         stream.sample_aspect_ratio, stream.time_base, stream.thread_count = pixel_shape, Fraction(1, rate), 1
+        if codec == "libx264":  # frames that are not stored in the order they are shown in
+            stream.options = {"bf": "2", "b_strategy": "0", "sc_threshold": "0"}
         tone = add_tone(container, sound) if sound else None
         for number, time in enumerate(times or range(frames)):
             frame = av.VideoFrame.from_ndarray(picture(number))

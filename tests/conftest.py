@@ -77,10 +77,11 @@ def knight_argv(coloured, tiny_target_encoder):
 
 @pytest.fixture(scope="session")
 def knight_run(knight_argv, image_run) -> str:
-    """A Knight that says the colours of pictures embedded by `image_run`."""
+    """A Knight that says the colours of pictures embedded by `image_run`: of text alone, then judged by the pictures."""
     import train_knight
 
-    train_knight.main(knight_argv("knight", f"--from={image_run}", "--epochs=3", "--batch_size=4"))
+    train_knight.main(knight_argv("first", "--epochs=8"))
+    train_knight.main(knight_argv("knight", "--decoder=captioning/first", f"--from={image_run}"))
     return "captioning/knight"
 
 

@@ -124,7 +124,7 @@ def test_a_table_with_other_columns(tmp_path):
 
 
 def test_a_line_is_a_caption_of_its_own(tmp_path):
-    file = write(tmp_path / "lines.txt", "a dog  runs\na dog\x0cor\u2028a cat\r\n\tindented\nlast")
+    file = write(tmp_path / "lines.txt", "a dog  runs\na dog\x0cor\u2028a cat\r\nindented \nlast")
     corpus = read_corpus([file])
     assert rows(corpus) == [("1", "a dog runs"), ("2", "a dog or a cat"), ("3", "indented"), ("4", "last")]
     assert corpus.described.tolist() == [0, 1, 2, 3]
@@ -189,8 +189,6 @@ def test_errors_say_what_is_wrong(tmp_path):
 def test_a_share_is_of_whole_images_and_seeded(forty):
     half = forty.share(0.5, seed=3)
     assert len(set(half.captions["id"])) == 20
-    counts = forty.captions["id"].value_counts()
-    assert (half.captions["id"].value_counts() == counts[list(set(half.captions["id"]))]).all()
     assert rows(half) == [row for row in rows(forty) if row[0] in set(half.captions["id"])]
     assert half.captions.equals(forty.share(0.5, seed=3).captions)
     assert not half.captions.equals(forty.share(0.5, seed=4).captions)

@@ -3,7 +3,7 @@ import sys
 
 import clipknight.java
 import clipknight.java_metrics
-from clipknight.java import JavaFailed, java_lines, java_path
+from clipknight.java import JavaFailed, java_lines, java_path, run_java
 from clipknight.java_metrics import JARS, meteor, meteor_score, ptb_tokens, spice, spice_missing
 
 import numpy as np
@@ -81,14 +81,16 @@ def test_captions_that_break_lines_keep_their_places():
 
 
 def test_tokens_are_cocos():
-    assert ptb_tokens(["A dog's ball (red); it can't... fly -- \"up\"!"]) == [
-        "a dog 's ball -lrb- red -rrb- it ca n't fly up"
+    assert ptb_tokens(["A dog's ball (red); it can't... fly -- \"up\"! ÉTÉ"]) == [
+        "a dog 's ball -lrb- red -rrb- it ca n't fly up été"
     ]
 
 
-def test_the_locale_and_encoding_are_forced(monkeypatch):
-    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=tr -Dfile.encoding=ISO-8859-1")
-    assert ptb_tokens(["KITTEN ÉTÉ"]) == ["kitten été"]
+def test_locale_and_encoding_are_forced(fake_java):
+    fake_java('echo "$@"')
+    before, _, program = run_java(["-jar", "a.jar"]).partition(" -jar ")
+    assert {"-Duser.language=en", "-Dfile.encoding=UTF-8"} < set(before.split())
+    assert program == "a.jar\n"
 
 
 def test_nothing_is_written_among_the_packages():

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from clipknight.encoders import ClipEncoder, load_clip
 from clipknight.images import UnreadableImage
-from clipknight.subregions import encode_subregions, subregion_features
+from clipknight.subregions import _outputs, _seen, encode_subregions, subregion_features
 
 import numpy as np
 import open_clip
@@ -10,6 +10,7 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
+from timm.models.swin_transformer import SwinTransformer
 
 TEXT = {"context_length": 16, "vocab_size": 100, "width": 16, "heads": 2, "layers": 1}
 TIMM = {"timm_model_pretrained": False, "image_size": 160}
@@ -21,9 +22,8 @@ TOWERS = {
     "resnet_one_head": {"image_size": 96, "layers": [1, 1, 1, 1], "width": 8, "head_width": 256},
     "efficientnet": TIMM | {"timm_model_name": "test_efficientnet", "timm_pool": "avg", "timm_proj": "linear"},
     "convnext": TIMM | {"timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "mlp"},
-    "swin": TIMM | {"timm_model_name": "swin_tiny_patch4_window7_224", "timm_pool": "", "timm_proj": "linear"},
-    "timm_vit": TIMM | {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": "none"},
-    "timm_vit_latent": TIMM | {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "none"},
+    "timm_vit": TIMM | {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": None},
+    "timm_vit_latent": TIMM | {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "linear"},
 }
 WITH_ATTENTION = ("vit", "resnet", "timm_vit")
 WITHOUT = ("vit_avg", "efficientnet", "convnext", "timm_vit_latent")
@@ -41,8 +41,13 @@ def tower():
             with torch.random.fork_rng():
                 torch.manual_seed(0)
                 model = open_clip.CLIP(embed_dim=16, vision_cfg=TOWERS[name], text_cfg=TEXT)
-                for parameter in model.visual.parameters():  # else some start as zeros and hide what they do
-                    parameter.data += 0.05 * torch.randn_like(parameter)
+                for part, parameter in model.visual.named_parameters():
+                    parameter.data += 0.05 * torch.randn_like(
+                        parameter
+                    )  # some start as zeros, which hides what they do
+                    parameter.data += part.endswith("bn3.weight")  # and the residual layers as nothing at all
+                    if part in ("attnpool.q_proj.weight", "attnpool.k_proj.weight"):
+                        parameter.data *= 20  # attention far from even
             cfg = PreprocessCfg(size=TOWERS[name]["image_size"], mean=(0.5,) * 3, std=(0.5,) * 3)
             made[name] = ClipEncoder(name, name, model, cfg, None, joint=True, projected=True)
         return made[name]
@@ -87,14 +92,14 @@ def test_shapes_unit_rows_and_the_image_embedding(tower, name):
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_the_most_attended_cells_come_first_and_differ_between_pictures(tower, name):
+def test_the_most_attended_cells_come_first(tower, name):
     encoder = tower(name)
     found = subregion_features(encoder, pictures(encoder), 5)
     flat = found.attention.reshape(3, -1)
     for b in range(3):
         np.testing.assert_array_equal(flat[b, found.cells[b]], np.sort(flat[b])[::-1][:5])
         assert len(set(found.cells[b])) == 5
-    assert len({tuple(row) for row in found.cells}) > 1
+    assert np.abs(flat - flat[0]).max() > 1e-4  # it is the picture that is attended to, not the place alone
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -156,12 +161,12 @@ def vit_parts(encoder, pixels):
     return projected[:, 0].numpy(), projected[:, 1:].numpy(), attention.numpy()
 
 
-@pytest.mark.parametrize("temperature", [None, 0.05])
+@pytest.mark.parametrize("temperature", [1.0, 0.05])
 def test_a_vit_against_a_plain_loop(tower, temperature):
     encoder = tower("vit")
     found = subregion_features(encoder, pictures(encoder), 4, temperature)
     whole, cells, attention = vit_parts(encoder, pictures(encoder))
-    features, picked = plain_loop(whole, cells, attention[:, 0, 1:], attention[:, 1:, 1:], 4, temperature or 1.0)
+    features, picked = plain_loop(whole, cells, attention[:, 0, 1:], attention[:, 1:, 1:], 4, temperature)
     np.testing.assert_array_equal(found.cells, picked)
     np.testing.assert_allclose(found.regions, features, atol=1e-5)
     np.testing.assert_allclose(found.attention.reshape(3, -1), attention[:, 0, 1:], atol=1e-6)
@@ -186,7 +191,7 @@ def test_a_timm_vit_against_a_plain_loop(tower):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("temperature", [None, 1.0])
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
 def test_a_convolutional_tower_against_a_plain_loop(tower, temperature):
     encoder = tower("efficientnet")
     maps = encoder.visual.trunk.forward_features(pictures(encoder)).numpy()
@@ -195,7 +200,7 @@ def test_a_convolutional_tower_against_a_plain_loop(tower, temperature):
     whole = cells.mean(axis=1)  # the head is linear and has no bias
     likeness = np.array([unit(own) @ unit(w) for own, w in zip(cells, whole)])
     rows = np.array([unit(own) @ unit(own).T for own in cells])
-    features, picked = plain_loop(whole, cells, likeness, rows, 4, temperature or 0.1)
+    features, picked = plain_loop(whole, cells, likeness, rows, 4, temperature)
     found = subregion_features(encoder, pictures(encoder), 4, temperature)
     np.testing.assert_allclose(found.whole, unit(whole), atol=1e-5)
     np.testing.assert_array_equal(found.cells, picked)
@@ -210,21 +215,31 @@ def test_at_temperature_zero_a_region_is_its_own_cell(tower, name):
     np.testing.assert_allclose(np.einsum("bd,bnd->bn", found.whole, found.regions), likeness, atol=1e-5)
 
 
+@torch.inference_mode()
 def test_a_resnets_image_embedding_is_its_cells_weighed_by_its_attention(tower):
-    encoder = tower("resnet_one_head")  # with several heads each weighs its own part
-    from clipknight.subregions import _seen
+    encoder = tower("resnet_one_head")  # several heads weigh a part of the numbers each
+    seen, pool = _seen(encoder, pictures(encoder)), encoder.visual.attnpool
+    with _outputs(encoder.visual.layer4) as outputs:
+        encoder.encode_pixels(pictures(encoder))
+    asking = outputs[0].mean(dim=(2, 3)) + pool.positional_embedding[0]  # the mean cell is attended to as well
+    tokens = torch.cat([pool.c_proj(pool.v_proj(asking))[:, None], seen.cells], dim=1)
+    weighed = torch.einsum("bn,bnd->bd", seen.attention[:, 0], tokens)
+    np.testing.assert_allclose(weighed.numpy(), seen.whole.numpy(), atol=1e-5)
 
-    with torch.inference_mode():
-        seen = _seen(encoder, pictures(encoder))
-    attention = seen.attention[:, 0]
-    # The mean cell is attended to as well; what is left when the cells are taken away is its share, the same for all.
-    rest = seen.whole - torch.einsum("bn,bnd->bd", attention[:, 1:], seen.cells)
-    pool = encoder.visual.attnpool
-    mean = seen.cells.mean(dim=1)  # of value and output layers, which are affine, and of the places
-    places = (pool.positional_embedding[0] - pool.positional_embedding[1:].mean(dim=0)) @ (
-        pool.c_proj.weight @ pool.v_proj.weight
-    ).T
-    np.testing.assert_allclose(rest.detach().numpy(), (attention[:, :1] * (mean + places)).detach().numpy(), atol=1e-5)
+
+def test_a_trunk_with_channels_last(tower):
+    model = open_clip.CLIP(embed_dim=16, vision_cfg=TOWERS["efficientnet"], text_cfg=TEXT)
+    layers = {"depths": (1, 1), "num_heads": (1, 2), "embed_dim": 8, "window_size": 2}
+    model.visual.trunk = SwinTransformer(img_size=32, num_classes=0, **layers)
+    model.visual.head = torch.nn.Linear(16, 16)
+    encoder = ClipEncoder("swin", "swin", model, PreprocessCfg(size=32), None, joint=True, projected=True)
+    found = subregion_features(encoder, pictures(encoder), 5, temperature=1e-6)
+    with torch.no_grad():
+        maps = model.visual.trunk.forward_features(pictures(encoder))
+        cells = unit(model.visual.head(maps).flatten(1, 2).numpy())
+    assert found.attention.shape == (3, 4, 4)
+    np.testing.assert_allclose(found.regions, cells[np.arange(3)[:, None], found.cells], atol=1e-5)
+    np.testing.assert_allclose(found.whole, encoder.encode_pixels(pictures(encoder)), atol=1e-6)
 
 
 # What is refused, and options

@@ -70,6 +70,21 @@ def write_target_encoder(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def write_colour_encoder(folder: Path) -> Path:
+    """A sentence-transformers folder of 24 numbers a row, in which captions of one colour are near each other."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    words = ["[UNK]", *COLOURS, *sorted({word for caption in CAPTIONS for word in caption.split()} - {"{}"})]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    weights = 0.1 * np.random.default_rng(0).standard_normal((len(words), 24))
+    weights[1 : 1 + len(COLOURS)] += 2 * np.eye(24)[: len(COLOURS)]
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, weights.astype(np.float32))], device="cpu").save(str(folder))
+    return folder
+
+
 def write_language_model(folder: Path, kind: str, seed: int = 0) -> Path:
     """A one-layer causal language model of 32 numbers a token, with weights large enough to say varied things."""
     from clipknight.decoders import learn_tokenizer

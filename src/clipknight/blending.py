@@ -52,25 +52,28 @@ def fit_weights(members: Sequence[np.ndarray], target_sums: np.ndarray) -> np.nd
     depend on. The best single member is among the candidates, so the blend is never worse on these rows. ValueError for
     NaN and for shapes that differ.
     """
-    gram, agreement = _moments(members, target_sums)
+    moments = _moments(members, target_sums)
     count = len(members)
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        along = gram @ weights  # (N, M)
-        length = np.sqrt(np.maximum(along @ weights, 1e-24))
-        cosine = agreement @ weights / length
-        slope = (agreement - cosine[:, None] * along / length[:, None]) / length[:, None]
-        return -cosine.mean(), -slope.mean(axis=0)
-
     corners = np.eye(count)
     equal = np.full(count, 1 / count)
     sum_is_one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
-    found = [
-        minimize(loss, start, jac=True, method="SLSQP", bounds=[(0, 1)] * count, constraints=sum_is_one, tol=1e-12).x
-        for start in (equal, *(0.8 * corners + 0.2 * equal))
-    ]
+    how = {"method": "SLSQP", "jac": True, "bounds": [(0, 1)] * count, "constraints": sum_is_one, "tol": 1e-12}
+    starts = equal, *(0.8 * corners + 0.2 * equal)
+    found = [minimize(blend_loss, start, moments, **how).x for start in starts]
     candidates = [np.maximum(w, 0) / np.maximum(w, 0).sum() for w in (*found, equal, *corners)]
-    return min(candidates, key=lambda w: loss(w)[0])  # the first of equals
+    return min(candidates, key=lambda w: blend_loss(w, *moments)[0])  # the first of equals
+
+
+def blend_loss(weights: np.ndarray, gram: np.ndarray, agreement: np.ndarray) -> tuple[float, np.ndarray]:
+    """Minus the mean product of the blend's unit rows with the sums of targets, and its slope (M,).
+
+    `gram` (N, M, M) holds the products of a row's members, `agreement` (N, M) theirs with the row's sum of targets.
+    """
+    along = gram @ weights  # (N, M)
+    length = np.sqrt(np.maximum(along @ weights, 1e-24))
+    cosine = agreement @ weights / length
+    slope = (agreement - cosine[:, None] * along / length[:, None]) / length[:, None]
+    return -cosine.mean(), -slope.mean(axis=0)
 
 
 def _moments(members: Sequence[np.ndarray], target_sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

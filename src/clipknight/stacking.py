@@ -1,58 +1,92 @@
-"""Stacking: a ridge regression on the members' predictions that corrects their weighted blend.
+"""Stacking: linear maps from the members' predictions that can do more than one weight a member.
 
-It sees the members' unit rows side by side and is fitted to what the blend leaves of the mean targets (Breiman 1996,
-"Stacked regressions", with the blend as its origin): a stronger penalty leads back to the blend, an infinite one is it.
+`fit_bands`  a weight for each member and band of the targets' principal components: what a caption is about in general
+             and what it says in detail may be known best to different members
+`fit_ridge`  a ridge regression on what the weighted blend leaves of the mean targets (Breiman 1996, "Stacked
+             regressions", with the blend as its origin): the stronger its penalty, the nearer it is to the blend
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.atomic import atomic_file
-from clipknight.blending import BlendPredictor, balanced_folds, blend, fit_weights
+from clipknight.blending import BlendPredictor, balanced_folds, blend_loss, fit_weights
 from clipknight.embeddings import unit
 from clipknight.runs import Run
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from scipy.optimize import minimize
 from sklearn.linear_model import Ridge
 
+BANDS = (8, 32, 128)  # component where each further band begins; fifteen other choices scored up to .0013 less
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, math.inf)  # for each row fitted on
 
 
 @dataclass(frozen=True, eq=False)
-class RidgeStacker:
-    """Unit rows of `scale · blend + members @ coefficients`; see the module's head.
+class Stacker:
+    """Unit rows of the members' unit rows side by side, (N, M·D), times `coefficients` (M·D, D).
 
-    `weights` (M,) of the blend, `coefficients` (M·D, D).
+    `found`: what was fitted, in a few words or numbers.
     """
 
-    weights: np.ndarray
     coefficients: np.ndarray
-    scale: float
-    penalty: float
+    found: dict
 
     def predict(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """Unit rows (N, D) float32 for M members' rows (N, D)."""
-        blended = self.scale * blend(members, self.weights)
-        return unit(blended + side_by_side(members) @ self.coefficients).astype(np.float32)
+        return unit(side_by_side(members) @ self.coefficients).astype(np.float32)
 
     def save(self, file: str | Path) -> None:
-        tensors = {"weights": self.weights.astype(np.float64), "coefficients": self.coefficients}
-        numbers = {"scale": self.scale, "penalty": self.penalty}
         with atomic_file(file) as temporary:
-            save_file(tensors, temporary, {"numbers": json.dumps(numbers)})
+            save_file({"coefficients": self.coefficients}, temporary, {"found": json.dumps(self.found)})
 
     @classmethod
-    def load(cls, file: str | Path) -> "RidgeStacker":
+    def load(cls, file: str | Path) -> "Stacker":
         if not Path(file).is_file():
-            raise FileNotFoundError(f"no stacker in {file}: make the run again with src/blend.py --method ridge")
+            raise FileNotFoundError(f"no stacker in {file}: make the run again with src/blend.py")
         with safe_open(file, "numpy") as saved:
-            tensors = {name: saved.get_tensor(name) for name in ("weights", "coefficients")}
-            return cls(**tensors, **json.loads(saved.metadata()["numbers"]))
+            return cls(saved.get_tensor("coefficients"), json.loads(saved.metadata()["found"]))
+
+
+def principal_components(targets: np.ndarray) -> np.ndarray:
+    """(D, D) orthonormal columns: directions of `targets` (M, D), longest first. Not centred: the first is their mean."""
+    return np.linalg.eigh(np.float64(targets.T @ targets))[1][:, ::-1]
+
+
+def fit_bands(
+    members: Sequence[np.ndarray], target_sums: np.ndarray, components: np.ndarray, starts: Sequence[int] = BANDS
+) -> Stacker:
+    """The weights, none negative, of each member in each band with the highest Avg-Cos on these rows.
+
+    `members` are M arrays (N, D), `target_sums` (N, D) each image's sum of unit targets, `components` (D, D) as from
+    `principal_components`; a band begins at each of `starts`.
+    """
+    edges = [0, *(start for start in starts if start < len(components)), len(components)]
+    bands = [slice(*pair) for pair in zip(edges, edges[1:])]
+    count = len(members)
+    along = np.stack([unit(np.asarray(member, np.float64)) @ components for member in members], axis=1)
+    wanted = np.asarray(target_sums, np.float64) @ components
+    gram = np.zeros((len(along), len(bands) * count, len(bands) * count))
+    agreement = np.empty(gram.shape[:2])
+    for i, band in enumerate(bands):
+        own = slice(i * count, (i + 1) * count)
+        gram[:, own, own] = along[:, :, band] @ along[:, :, band].transpose(0, 2, 1)
+        agreement[:, own] = (along[:, :, band] @ wanted[:, band, None])[:, :, 0]
+    blended = np.tile(fit_weights(members, target_sums), len(bands))
+    found = minimize(
+        blend_loss, blended + 0.1 / count, (gram, agreement), jac=True, bounds=[(0, None)] * len(blended)
+    ).x
+    weights = min(found, blended, key=lambda w: blend_loss(w, gram, agreement)[0])
+    weights = weights.reshape(len(bands), count) / weights.sum() * len(bands)
+    by_component = np.repeat(weights, np.diff(edges), axis=0)  # (D, M)
+    coefficients = np.concatenate([components * of_member @ components.T for of_member in by_component.T])
+    names = [f"components {start + 1}-{end}" for start, end in zip(edges, edges[1:])]
+    return Stacker(coefficients.astype(np.float32), dict(zip(names, weights.round(4).tolist())))
 
 
 def fit_ridge(
@@ -62,10 +96,10 @@ def fit_ridge(
     groups: np.ndarray,
     folds: int = 5,
     seed: int = 0,
-) -> RidgeStacker:
-    """The stacker whose penalty has the highest Avg-Cos on these rows, cross-fitted among them by whole `groups` (N,).
+) -> Stacker:
+    """The regression whose penalty has the highest Avg-Cos here, cross-fitted among these rows by whole `groups` (N,).
 
-    `members` are M arrays (N, D), `target_sums` (N, D) each image's sum of unit targets, `captions` (N,) how many.
+    `captions` (N,) is the number of each image's captions, by which it counts, as in Avg-Cos; the others as above.
     """
     fold = balanced_folds(groups, min(folds, len(np.unique(groups))), seed)
     scores = np.zeros(len(PENALTIES))
@@ -74,33 +108,32 @@ def fit_ridge(
         others = [member[~own] for member in members], target_sums[~own], captions[~own]
         weights = fit_weights(*others[:2])
         for i, penalty in enumerate(PENALTIES):
-            rows = _fitted(*others, weights, penalty).predict([member[own] for member in members])
+            rows = _ridge(*others, weights, penalty).predict([member[own] for member in members])
             scores[i] += (rows * target_sums[own]).sum()
     best = PENALTIES[int(scores.argmax())]
-    return _fitted(members, target_sums, captions, fit_weights(members, target_sums), best)
+    return _ridge(members, target_sums, captions, fit_weights(members, target_sums), best)
 
 
-def cross_fitted_ridge(
+def cross_fitted_stack(
+    fit: Callable[..., Stacker],
     members: Sequence[np.ndarray],
     target_sums: np.ndarray,
     captions: np.ndarray,
     groups: np.ndarray,
     folds: int = 5,
     seed: int = 0,
-) -> tuple[np.ndarray, list[float]]:
-    """Out-of-fold rows (N, D), each by a stacker fitted on the other folds, penalty and all; and the folds' penalties.
+) -> tuple[np.ndarray, list[Stacker]]:
+    """Out-of-fold rows (N, D), each by the stacker of its fold, for which `fit` saw the other folds alone.
 
-    The folds are those of `blending.cross_fitted`.
+    The folds are those of `blending.cross_fitted`; `fit` takes members, target sums, captions and groups.
     """
     fold = balanced_folds(groups, folds, seed)
-    stacked, penalties = np.empty(np.shape(target_sums), dtype=np.float32), []
+    rows, stackers = np.empty(np.shape(target_sums), dtype=np.float32), []
     for f in range(folds):
         own = fold == f
-        others = [member[~own] for member in members]
-        stacker = fit_ridge(others, target_sums[~own], captions[~own], groups[~own], folds, seed)
-        stacked[own] = stacker.predict([member[own] for member in members])
-        penalties.append(stacker.penalty)
-    return stacked, penalties
+        stackers.append(fit([m[~own] for m in members], target_sums[~own], captions[~own], groups[~own]))
+        rows[own] = stackers[f].predict([member[own] for member in members])
+    return rows, stackers
 
 
 def side_by_side(members: Sequence[np.ndarray]) -> np.ndarray:
@@ -108,17 +141,18 @@ def side_by_side(members: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([unit(np.asarray(member, np.float32)) for member in members], axis=1)
 
 
-def _fitted(members, target_sums, captions, weights, penalty: float) -> RidgeStacker:
-    """An image counts by its captions, as it does in Avg-Cos."""
-    blended = blend(members, weights)
-    scale = float((blended * target_sums).sum() / captions.sum())  # of the nearest multiple of the blend
-    inputs = side_by_side(members)
-    coefficients = np.zeros((inputs.shape[1], blended.shape[1]), np.float32)
+def _ridge(members, target_sums, captions, weights, penalty: float) -> Stacker:
+    """The weighted sum, at the scale nearest to the mean targets, plus the regression on what it leaves of them."""
+    inputs, counts = side_by_side(members), captions[:, None] / captions.mean()
+    wanted = target_sums / captions[:, None]
+    coefficients = np.kron(np.asarray(weights)[:, None], np.eye(wanted.shape[1]))  # (M·D, D) of the plain sum
+    mixed = inputs @ coefficients
+    coefficients *= (counts * mixed * wanted).sum() / (counts * mixed**2).sum()
     if np.isfinite(penalty):
-        left = (target_sums / captions[:, None] - scale * blended).astype(np.float32)
+        left = (wanted - inputs @ coefficients).astype(np.float32)
         ridge = Ridge(alpha=penalty * len(inputs), fit_intercept=False)
-        coefficients = ridge.fit(inputs, left, sample_weight=captions / captions.mean()).coef_.T.astype(np.float32)
-    return RidgeStacker(weights, np.ascontiguousarray(coefficients), scale, penalty)
+        coefficients += ridge.fit(inputs, left, sample_weight=counts[:, 0]).coef_.T
+    return Stacker(coefficients.astype(np.float32), {"penalty": penalty if np.isfinite(penalty) else "infinite"})
 
 
 class StackPredictor(BlendPredictor):
@@ -126,7 +160,7 @@ class StackPredictor(BlendPredictor):
 
     def __init__(self, run: Run, device: str = "auto"):
         super().__init__(run, device)
-        self.stacker = RidgeStacker.load(run.folder / "best" / "stacker.safetensors")
+        self.stacker = Stacker.load(run.folder / "best" / "stacker.safetensors")
 
     def combined(self, members: Sequence[np.ndarray]) -> np.ndarray:
         return self.stacker.predict(members)
