@@ -38,6 +38,12 @@ def tiny_target_encoder(tmp_path_factory) -> Path:
     return tiny_models.write_target_encoder(tmp_path_factory.mktemp("target") / "tiny-target")
 
 
+@pytest.fixture(scope="session")
+def colour_encoder(tmp_path_factory) -> Path:
+    """A sentence-transformers folder in which captions of one colour are near each other."""
+    return tiny_models.write_colour_encoder(tmp_path_factory.mktemp("target") / "colours")
+
+
 @pytest.fixture(scope="session", params=["gpt2", "llama"])
 def language_model(request, tmp_path_factory) -> Path:
     """A random causal language model with 48 positions, in transformers' folder format."""
@@ -51,25 +57,25 @@ def coloured(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def image_run(coloured, tiny_clip, tiny_target_encoder) -> str:
+def image_run(coloured, tiny_clip, colour_encoder) -> str:
     """A Model B: it predicts for a picture the mean of what is said of its colour."""
     import train_b
 
-    named = {"data": coloured, "encoder": tiny_clip, "target_encoder": tiny_target_encoder, "run": "captioning/b"}
+    named = {"data": coloured, "encoder": tiny_clip, "target_encoder": colour_encoder, "run": "captioning/b"}
     options = {"n_neighbors": 4, "precision": "fp32", "device": "cpu", "workers": 0}
     train_b.main([f"--{name}={value}" for name, value in {**named, **options}.items()])
     return "captioning/b"
 
 
 @pytest.fixture(scope="session")
-def knight_argv(coloured, tiny_target_encoder):
+def knight_argv(coloured, colour_encoder):
     """Flags of train_knight.py for a decoder of one layer; later words win."""
 
     def words(run: str, *more: str) -> list[str]:
-        named = {"data": coloured, "target_encoder": tiny_target_encoder, "run": f"captioning/{run}"}
+        named = {"data": coloured, "target_encoder": colour_encoder, "run": f"captioning/{run}"}
         size = {"layers": 1, "width": 64, "vocabulary": 300, "max_tokens": 12}
         options = {"epochs": 2, "batch_size": 8, "precision": "fp32", "device": "cpu", "workers": 0}
-        rates = {"lr_mapper": 5e-3, "lr_decoder": 5e-3, "ema": 0.9, "n_neighbors": 3}
+        rates = {"lr_mapper": 1e-3, "lr_decoder": 3e-3, "ema": 0.9, "n_neighbors": 3}
         return [*(f"--{name}={value}" for name, value in {**named, **size, **options, **rates}.items()), *more]
 
     return words
@@ -80,8 +86,8 @@ def knight_run(knight_argv, image_run) -> str:
     """A Knight that says the colours of pictures embedded by `image_run`: of text alone, then judged by the pictures."""
     import train_knight
 
-    train_knight.main(knight_argv("first", "--epochs=8"))
-    train_knight.main(knight_argv("knight", "--decoder=captioning/first", f"--from={image_run}"))
+    train_knight.main(knight_argv("first", "--epochs=12"))
+    train_knight.main(knight_argv("knight", "--decoder=captioning/first", f"--from={image_run}", "--lr_decoder=1e-4"))
     return "captioning/knight"
 
 

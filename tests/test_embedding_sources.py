@@ -29,9 +29,9 @@ def own_run(image_run, outputs):
     return run
 
 
-def test_a_run_that_predicts(image_run, valid, tiny_target_encoder):
+def test_a_run_that_predicts(image_run, valid, colour_encoder):
     source = open_source(image_run, "cpu")
-    assert (source.name, source.space) == (image_run, ["target", str(tiny_target_encoder)])
+    assert (source.name, source.space) == (image_run, ["target", str(colour_encoder)])
     rows = source.embeddings(valid, workers=0)
     expected = Run.open(image_run).load_predictor("cpu").predict(valid, workers=0)
     assert rows.ids.tolist() == valid.ids.tolist()

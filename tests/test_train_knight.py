@@ -56,7 +56,7 @@ def lines(tmp_path_factory):
 # With images to judge by
 
 
-def test_what_a_run_leaves(knight_run, tiny_target_encoder, image_run):
+def test_what_a_run_leaves(knight_run, colour_encoder, image_run):
     run = Run.open(knight_run)
     outside = [name for name in files(run.folder) if not name.startswith("best/decoder/")]
     assert outside == ["best/knight.json", "best/mapper.safetensors", "last/state.pt"] + [
@@ -64,7 +64,7 @@ def test_what_a_run_leaves(knight_run, tiny_target_encoder, image_run):
         "run.json",
         "settings.yaml",
     ]
-    assert run.finished and run.info["space"] == ["target", str(tiny_target_encoder)] and not run.info["predictor"]
+    assert run.finished and run.info["space"] == ["target", str(colour_encoder)] and not run.info["predictor"]
     assert run.settings["from_"] == image_run
     scores = {"Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "images"}
     for epoch, event in enumerate(run.events()):
@@ -200,7 +200,7 @@ def test_overwriting(text_argv, unbroken):
     before = (unbroken.folder / "metrics.jsonl").read_bytes()
     with pytest.raises(SystemExit, match="exists: pass --resume to go on with it or --overwrite"):
         main(text_argv("unbroken"))
-    with pytest.raises(SystemExit, match="started with other settings: lr_decoder 0.005 -> 0.5"):
+    with pytest.raises(SystemExit, match="started with other settings: lr_decoder 0.003 -> 0.5"):
         main(text_argv("unbroken", "--resume", "--lr_decoder=0.5"))
     assert (unbroken.folder / "metrics.jsonl").read_bytes() == before
     twice = shutil.copytree(unbroken.folder, unbroken.folder.with_name("twice"))

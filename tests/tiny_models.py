@@ -81,7 +81,9 @@ def write_colour_encoder(folder: Path) -> Path:
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
     weights = 0.1 * np.random.default_rng(0).standard_normal((len(words), 24))
     weights[1 : 1 + len(COLOURS)] += 2 * np.eye(24)[: len(COLOURS)]
-    SentenceTransformer(modules=[StaticEmbedding(tokenizer, weights.astype(np.float32))], device="cpu").save(str(folder))
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, weights.astype(np.float32))], device="cpu").save(
+        str(folder)
+    )
     return folder
 
 

@@ -54,7 +54,7 @@ class Stacker:
 
 
 def principal_components(targets: np.ndarray) -> np.ndarray:
-    """(D, D) orthonormal columns: directions of `targets` (M, D), longest first. Not centred: the first is their mean."""
+    """(D, D) orthonormal columns: directions of `targets` (M, D), longest first, their mean or near it."""
     return np.linalg.eigh(np.float64(targets.T @ targets))[1][:, ::-1]
 
 
