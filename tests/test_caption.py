@@ -62,7 +62,7 @@ def out(tmp_path):
 def argv(knight_run, out):
     def words(*more):
         options = {"run": knight_run, "out": out, "device": "cpu", "precision": "fp32", "workers": 0, "max_tokens": 12}
-        return [*map(str, more), *(f"--{name}={value}" for name, value in options.items())]
+        return [*(f"--{name}={value}" for name, value in options.items()), *map(str, more)]
 
     return words
 
@@ -104,7 +104,7 @@ def test_names_in_one_folder_are_relative_to_it(argv, media):
 
 def test_json_gives_the_reasons(argv, media, out, knight_run):
     out = out.with_suffix(".json")
-    main([*argv(media / "more", "--frames=3"), f"--out={out}", "--html=none"])
+    main(argv(media / "more", "--frames=3", f"--out={out}", "--html=none"))
     assert [path.name for path in out.parent.iterdir()] == ["captions.json"]
     said = results(out)
     assert set(said) == {"blue.jpg", "white.png", "green.mp4"}
@@ -127,6 +127,12 @@ def test_the_nearest_caption_alone(argv, media, knight_run):
     corpus = open_captioner(Run.open(knight_run), device="cpu").corpus
     assert set(table["caption"]) <= set(corpus.texts)
     assert colours_in(table)["red.png"] == ["red"] and colours_in(table)["more/green.mp4"] == ["green"]
+
+
+@pytest.mark.parametrize("way", ["consensus", "embedding"])
+def test_reranking(argv, media, way):
+    table = main(argv(media / "red.png", "--rerank=4", f"--rerank_by={way}", "--html=none"))
+    assert list(colours_in(table).values()) == [["red"]]
 
 
 def test_another_corpus(argv, media, tmp_path, out):
@@ -214,6 +220,8 @@ def test_nothing_that_can_be_read(argv, tmp_path, out):
         (["absent.jpg"], "absent.jpg does not exist"),
         ([__file__], "neither an image nor a video by its suffix"),
         (["x.jpg", "--frames=0"], "--frames 0 is less than 1"),
+        (["--split=valid", "--rerank=2", "--rerank_by=length"], "rerank by 'length' is none of"),
+        (["--split=valid", "--max_tokens=126"], "exceed the decoder's 128 positions"),
         (["x.jpg", "--from=no-such-run"], "no encoder is called 'no-such-run'"),
         (["--split=valid", "--data=absent"], "absent does not exist"),
     ],
@@ -226,12 +234,12 @@ def test_mistakes(argv, out, words, message):
 
 def test_what_the_output_is_called(argv, media, tmp_path):
     with pytest.raises(SystemExit, match="captions.txt ends in neither .csv nor .json"):
-        main([*argv(media), f"--out={tmp_path / 'captions.txt'}"])
+        main(argv(media, f"--out={tmp_path / 'captions.txt'}"))
 
 
 def test_a_run_that_captions_nothing(argv, media, image_run):
     with pytest.raises(SystemExit, match="captioning/b captions nothing: --run names a run of train_knight.py"):
-        main([*argv(media), f"--run={image_run}"])
+        main(argv(media, f"--run={image_run}"))
 
 
 def test_embeddings_of_another_space(argv, media, tiny_clip, out):
@@ -246,8 +254,8 @@ def test_a_run_of_text_alone(argv, media, knight_run, image_run, outputs):
         yaml.safe_dump(Run(folder).settings | {"from_": "", "data": "", "corpus": [Run(folder).settings["data"]]})
     )
     with pytest.raises(SystemExit, match="captioning/alone was trained on text alone: .*--from RUN or ENCODER"):
-        main([*argv(media), "--run=captioning/alone"])
-    table = main([*argv(media / "red.png", f"--from={image_run}", "--html=none"), "--run=captioning/alone"])
+        main(argv(media, "--run=captioning/alone"))
+    table = main(argv(media / "red.png", f"--from={image_run}", "--html=none", "--run=captioning/alone"))
     assert list(colours_in(table).values()) == [["red"]]
 
 
@@ -258,4 +266,4 @@ def test_a_run_without_a_dataset(argv, knight_run, image_run, outputs):
         (folder / "settings.yaml").write_text(yaml.safe_dump(settings | {"data": "", "corpus": [settings["data"]]}))
     words = ["--split=valid", "--from=captioning/packed/b"]
     with pytest.raises(SystemExit, match="names no dataset: say which one's valid split, --data DATASET"):
-        main([*argv(*words), "--run=captioning/packed/knight"])
+        main(argv(*words, "--run=captioning/packed/knight"))

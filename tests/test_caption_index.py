@@ -70,7 +70,7 @@ def test_all_others_can_be_asked_for(many):
     assert (np.sort(np.column_stack([np.arange(40), found])) == np.arange(40)).all()
 
 
-@pytest.mark.parametrize("exclude, enough", [("index", 5), ("duplicate", 4), ("image", 3)])
+@pytest.mark.parametrize("exclude, enough", [("duplicate", 4), ("image", 3)])
 def test_too_small_a_corpus(exclude, enough):
     """Two wordings are the same, two more captions describe the same image."""
     corpus = corpus_of(["a dog", "A dog.", "a cat", "one bird", "two birds", "red"], "aabacd")
@@ -78,6 +78,13 @@ def test_too_small_a_corpus(exclude, enough):
     assert index.neighbours(corpus, enough, exclude).shape == (6, enough)
     with pytest.raises(ValueError, match=f"'a dog' has fewer than {enough + 1} neighbours in c once its own {exclude}"):
         index.neighbours(corpus, enough + 1, exclude)
+
+
+@pytest.mark.parametrize("k", [6, 7, 100])
+def test_more_neighbours_than_other_captions(k):
+    index, corpus = CaptionIndex(np.eye(6, dtype=np.float32)), corpus_of([f"{'x' * i}" for i in range(6)], range(6))
+    with pytest.raises(ValueError, match=f"{k} neighbours of each caption asked of a corpus of 6 captions"):
+        index.neighbours(corpus, k)
 
 
 def test_a_search_scales_its_queries(many):

@@ -1,5 +1,7 @@
+from clipknight import captioner as captioner_module
 from clipknight.caption_index import CaptionIndex
 from clipknight.captioner import Captioner, open_captioner, sentence
+from clipknight.consensus import Consensus
 from clipknight.corpora import Corpus
 from clipknight.decoders import load_decoder
 from clipknight.embeddings import unit
@@ -14,6 +16,11 @@ import torch
 DIM, SIZE = 8, 40
 
 
+def corpus_of(texts):
+    ids = [f"c/{i}" for i in range(len(texts))]
+    return Corpus("c", pd.DataFrame({"source": "c", "id": ids, "caption": texts, "caption_id": ids}))
+
+
 @pytest.fixture
 def captioner(language_model):
     """A random Knight of three neighbours among 40 captions."""
@@ -23,8 +30,7 @@ def captioner(language_model):
     with torch.no_grad():
         for parameter in model.mapper.parameters():
             parameter.normal_(0, 0.5)
-    texts = [f"caption {i}" for i in range(SIZE)]
-    corpus = Corpus("forty", pd.DataFrame({"source": "forty", "id": texts, "caption": texts, "caption_id": texts}))
+    corpus = corpus_of([f"caption {i}" for i in range(SIZE)])
     return Captioner(model, tokenizer, corpus, CaptionIndex(rows(SIZE, seed=0)), n_neighbors=3)
 
 
@@ -129,10 +135,48 @@ def test_a_video_without_neighbours_is_its_frames(captioner, seen):
 def test_the_nearest_caption_as_it_stands(captioner, seen):
     queries, videos = rows(5), rows(2, 3)
     near = captioner.nearest(queries)
-    assert near.texts == [f"caption {row}" for row in nearest(captioner, queries, 1).ravel()] and not seen
+    assert near.texts == [captioner.corpus.texts[row] for row in nearest(captioner, queries, 1).ravel()] and not seen
     assert near.neighbours.shape == near.similarities.shape == (5, 3)
     of_videos = nearest(captioner, unit(videos.mean(axis=1)), 1).ravel()
-    assert captioner.nearest(videos).texts == [f"caption {row}" for row in of_videos]
+    assert captioner.nearest(videos).texts == [captioner.corpus.texts[row] for row in of_videos]
+
+
+# Reranking
+
+
+def letters(texts):
+    """Vectors that tell captions apart."""
+    return np.array([[text.lower().count(letter) for letter in "abdeinrt"] for text in texts]) + 0.1
+
+
+@pytest.mark.parametrize("frames", [(), (2,)])
+def test_the_beam_whose_own_embedding_is_nearest(captioner, frames):
+    captioner.encode, captioner.batch_size = letters, 4
+    queries = rows(6, *frames)
+    beams = captioner.caption(queries, 5, 8, num_return_sequences=5).texts
+    whole = queries.mean(axis=1) if frames else queries
+    likeness = (unit(letters(beams)).reshape(6, 5, DIM) * unit(whole)[:, None]).sum(axis=2)
+    said = captioner.caption(queries, 5, 8, rerank=5, rerank_by="embedding").texts
+    assert said == [beams[5 * i + best] for i, best in enumerate(likeness.argmax(axis=1))]
+    assert said != captioner.caption(queries, 5, 8).texts == beams[::5]
+
+
+def test_the_beam_most_like_the_nearest_captions(captioner, monkeypatch):
+    monkeypatch.setattr(captioner_module, "VOTERS", 6)
+    captioner.batch_size, queries = 4, rows(6)
+    beams = captioner.caption(queries, 5, 8, num_return_sequences=5).texts
+    captioner.corpus = corpus_of([beams[i * 7 % 30] for i in range(SIZE)])  # so that it has words in common with them
+    near, consensus = nearest(captioner, queries, 6), Consensus(captioner.corpus.texts)
+    scores = consensus.scores(beams, near)
+    assert (scores.max(axis=1) > scores[:, 0]).any()
+    said = captioner.caption(queries, 5, 8, rerank=5).texts
+    np.testing.assert_allclose(consensus.scores(said, near)[:, 0], scores.max(axis=1), atol=1e-6)
+
+
+def test_reranking_widens_the_search_and_has_two_ways(captioner):
+    assert captioner.caption(rows(2), 1, 4, rerank=3).texts == captioner.caption(rows(2), 3, 4, rerank=3).texts
+    with pytest.raises(ValueError, match="rerank by 'length' is none of consensus, embedding"):
+        captioner.caption(rows(1), rerank=2, rerank_by="length")
 
 
 # Words
@@ -152,8 +196,10 @@ def test_a_run_retrieves_from_its_own_corpus(knight_run, coloured):
     captioner = open_captioner(Run.open(knight_run), device="cpu", precision="fp32")
     assert (captioner.n_neighbors, len(captioner.corpus), captioner.corpus.name) == (3, 120, "coloured")
     assert captioner.index.vectors.shape == (120, 24)
-    red = np.flatnonzero(captioner.corpus.texts == "a red picture")[0]
-    assert "red" in captioner.caption(captioner.index.vectors[red : red + 1], max_new_tokens=12).texts[0].lower()
+    red = np.flatnonzero(captioner.corpus.texts == "a red picture")[:1]
+    for rerank_by in ("consensus", "embedding"):
+        said = captioner.caption(captioner.index.vectors[red], 5, 12, rerank=3, rerank_by=rerank_by).texts
+        assert "red" in said[0].lower()
 
 
 def test_a_run_retrieves_from_another_corpus(knight_run, tmp_path):

@@ -36,3 +36,5 @@ def test_a_candidate_unlike_all_scores_nothing():
 def test_a_corpus_of_short_captions_has_no_long_ngrams():
     scores = Consensus(np.array(["a dog", "a cat"], dtype=object)).scores(["a dog", "a cat"], np.array([[0], [0]]))
     assert scores[0, 0] == pytest.approx(1.0)
+    scores = Consensus(np.array(["a dog - !", "a , cat !"], dtype=object)).scores(["a dog"], np.array([[0]]))
+    assert scores.shape == (1, 1)  # of four words, as spaces part them, two are none

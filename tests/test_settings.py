@@ -106,6 +106,8 @@ def test_lists_take_words():
     s = parse(Settings, ["--members", "a", "b: c", "7", "--data", "d", "--weights", ".5", "1e-3"])
     assert s.members == ["a", "b: c", "7"] and s.weights == [0.5, 1e-3]
     assert parse(Settings, ["--data", "d", "--members", "one"]).members == ["one"]
+    assert parse(Settings, ["--data", "d", "--members=a: b", "--weights=1e-3"]).members == ["a: b"]
+    assert parse(Settings, ["--data", "d", "--weights=[.5, 1e-3]"]).weights == [0.5, 1e-3]
 
 
 def test_free_words_go_to_the_positional_list():
@@ -161,4 +163,7 @@ def test_the_keyword_in_files_and_help(tmp_path, capsys):
     with pytest.raises(SystemExit):
         parse(Sourced, ["--help"])
     said = capsys.readouterr().out
-    assert "--from FROM" in said and "--from_" not in said and "where it comes from" in said
+    assert "--from FROM " in said and "[--from FROM]" in said and "where it comes from" in said
+    with pytest.raises(SystemExit):
+        parse(Sourced, ["--form=x"])
+    assert "[--from FROM]" in capsys.readouterr().err

@@ -161,7 +161,7 @@ def test_a_rows_own_fold_never_influences_its_stack(method):
         assert others[f].found == stackers[f].found and not np.array_equal(again[fold != f], stacked[fold != f])
 
 
-def coded(groups, dim=64):
+def coded(groups, dim=40):
     """An honest, weak member, and one whose rows are random codes; rows of a group share the code and the target."""
     draw = np.random.default_rng(4)
     targets = unit(draw.standard_normal((ROWS, dim)))[groups]

@@ -49,6 +49,8 @@ class CaptionIndex:
         """
         if exclude not in EXCLUDE:
             raise ValueError(f"exclude {exclude!r} is none of {', '.join(EXCLUDE)}")
+        if k >= len(corpus):
+            raise ValueError(f"{k} neighbours of each caption asked of a corpus of {len(corpus)} captions")
         words = pd.Series(corpus.texts).str.lower().str.replace(r"[^\w]+", " ", regex=True).str.strip()
         wording = pd.factorize(words)[0]
         described = corpus.described if exclude == "image" else np.arange(len(corpus))

@@ -4,6 +4,7 @@ After Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for Image Capti
 neighbours themselves. Likeness is CIDEr's: the mean over n = 1 to 4 of the cosines of TF-IDF weighted n-gram counts.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,4 +47,4 @@ class Consensus:
 
 def longest(texts: Sequence[str]) -> int:
     """Words of the longest caption: a vectorizer of longer n-grams would find none."""
-    return max(len(text.split()) for text in texts)
+    return max(len(re.findall(TOKEN, text)) for text in texts)

@@ -62,7 +62,7 @@ def load_decoder(
         decoder = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise hub_failure(name, error, f"decoder {COMPACT!r}, or a local folder") from error
-    if options:  # the weights were unpacked into plain numbers, but the model still passes for quantized: not to be saved
+    if options:  # its weights are plain numbers by now, yet it passes for quantized, and could not be saved
         decoder.hf_quantizer = None
         del decoder.config.quantization_config
     if tokenizer.pad_token is None:

@@ -64,7 +64,7 @@ class ModelAPredictor:
         best = run.folder / "best"
         if not (best / "head.json").is_file():
             raise FileNotFoundError(f"{best} has no head: the run {run.name!r} has not finished its first stage")
-        self.encoder = load_clip(str(best), device, run.settings["precision"])
+        self.encoder = load_clip(str(run.folder), device, run.settings["precision"])  # as Model B on this tower
         description = json.loads((best / "head.json").read_text())
         self.head = HEADS[description.pop("head")](**description)
         self.head.load_state_dict(load_file(best / "head.safetensors"))

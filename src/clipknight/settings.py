@@ -19,8 +19,13 @@ S = TypeVar("S")
 
 
 class _Parser(ArgumentParser):
+    """Shows a field that is named for a keyword as it is typed: --from FROM, not --from_ FROM_."""
+
     def format_help(self) -> str:
-        return re.sub(r"--(\w+)_\b", r"--\1", super().format_help())  # a field named for a keyword: --from, not --from_
+        return re.sub(r"(--\w+|\b[A-Z]+)_\b", r"\1", super().format_help())
+
+    def format_usage(self) -> str:
+        return re.sub(r"(--\w+|\b[A-Z]+)_\b", r"\1", super().format_usage())
 
 
 def parse(settings: type[S], argv: Sequence[str] | None = None, description: str = "", positional: str = "") -> S:
@@ -68,7 +73,8 @@ def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[st
             config += [f"--config={value}"] if equals else ["--config", *argv[i : i + 1]]
             i += not equals
         elif equals:
-            words.append(f"--{name}={value}")
+            one_of_list = get_origin(types.get(name)) is list and not value.startswith("[")
+            words.append(f"--{name}={_flow_list([value], types[name]) if one_of_list else value}")
         elif types.get(name) is bool:
             words.append(f"--{name}=true")
         elif name.startswith("no_") and types.get(name[3:]) is bool:
