@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo flickr8k table1 ladder captions study family video test lint notebooks
+.PHONY: help demo flickr8k table1 ladder captions study family video questions test lint notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,8 +37,11 @@ study: $(READY)  ## what matters in Knight: outputs/study/table.md, after make f
 family: $(READY)  ## every way to caption side by side: outputs/family/table.md, after make flickr8k and make study
 	$(BIN)/python src/pipeline.py configs/captions_family.yaml
 
-video: $(READY)  ## the same on clips in input/msvd_clips: outputs/family_video/table.md
+video: $(READY)  ## the same on clips in input/msvd_clips: outputs/family_video/table.md, after make flickr8k
 	$(BIN)/python src/pipeline.py configs/captions_family_video.yaml
+
+questions: $(READY)  ## questions about the sample's drawings, answered: outputs/sample/questions, after make demo
+	$(BIN)/python src/pipeline.py configs/questions.yaml
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

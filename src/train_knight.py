@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from clipknight.anchors import AnchorCaptioner, AnchorKnight, anchored_captions
 from clipknight.caption_batches import TokenizedCaptions
 from clipknight.caption_index import CaptionIndex
-from clipknight.caption_metrics import caption_scores
 from clipknight.captioner import Captioner
 from clipknight.corpora import caption_encoder
-from clipknight.decoder_training import take_over_mapper, text_loss, train
+from clipknight.decoder_training import take_over_mapper, train
 from clipknight.decoder_training_settings import DecoderTrainingSettings
 from clipknight.decoders import CompactSize, load_decoder
 from clipknight.encoders import pick_device, pick_precision
@@ -28,8 +27,6 @@ from clipknight.training_corpus import TrainingCorpus
 
 import numpy as np
 import torch
-
-SCORED = ("Bleu", "METEOR", "ROUGE_L", "CIDEr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +95,16 @@ def main(argv=None) -> float:
         captions = TokenizedCaptions(corpus.texts, vectors, rows, tokenizer, s.max_tokens)
         held_captions = TokenizedCaptions(held_out.texts, held_vectors, held_rows, tokenizer, s.max_tokens)
 
-    def judge(model: Knight) -> dict:
-        """Scores of a model: the text loss, and the metrics of the valid images' captions."""
-        scores = {"text_loss": text_loss(model, held_captions, s)}
-        if images:
-            precision = pick_precision(s.precision, pick_device(s.device))
-            shared = {"encode": encode, "description": description}
-            captioner = way(model, tokenizer, corpus, index, s.n_neighbors, precision, **shared)
-            said = captioner.caption(images.vectors, s.num_beams, s.max_tokens).texts
-            scores |= caption_scores(dict(zip(images.ids, said, strict=True)), valid.caption_lists(), SCORED)
-        return scores
+    def say(model: Knight) -> dict[str, str]:
+        """Captions of the valid images."""
+        precision = pick_precision(s.precision, pick_device(s.device))
+        shared = {"encode": encode, "description": description}
+        captioner = way(model, tokenizer, corpus, index, s.n_neighbors, precision, **shared)
+        said = captioner.caption(images.vectors, s.num_beams, s.max_tokens).texts
+        return dict(zip(images.ids, said, strict=True))
 
     run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite, space=read.space)
-    best = train(run, model, tokenizer, captions, judge, description, s)
+    best = train(run, model, tokenizer, captions, held_captions, description, s, valid, say if images else None)
     run.finish(**best)
     print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
     print(f"Knight -> {run.folder}")

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from clipknight.caption_batches import TokenizedCaptions
 from clipknight.caption_index import CaptionIndex
-from clipknight.caption_metrics import caption_scores
 from clipknight.corpora import caption_encoder
-from clipknight.decoder_training import take_over_mapper, text_loss, train
+from clipknight.decoder_training import take_over_mapper, train
 from clipknight.decoder_training_settings import DecoderTrainingSettings
 from clipknight.decoders import CompactSize, load_decoder
 from clipknight.embedding_sources import parts
@@ -29,8 +28,6 @@ from clipknight.training_corpus import TrainingCorpus
 
 import numpy as np
 import torch
-
-SCORED = ("Bleu", "METEOR", "ROUGE_L", "CIDEr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,21 +80,18 @@ def main(argv=None) -> float:
     held_captions = TokenizedCaptions(held_out.texts, held_vectors, held_rows, tokenizer, s.max_tokens)
     options = {"regions": s.regions, "weight": s.weight, "noise": s.image_variance, "copies": s.copies}
 
-    def judge(model: Knight) -> dict:
-        """Scores of a model: the text loss, and the metrics of the valid images' captions."""
-        scores = {"text_loss": text_loss(model, held_captions, s)}
-        if images:
-            precision = pick_precision(s.precision, pick_device(s.device))
-            encode = caption_encoder(s.space, s.target_encoder, s.device)
-            captioner = MacCap(model, tokenizer, corpus, index, 0, precision, encode=encode, **options)
-            whole, regions = parts(np.asarray(images.vectors), dim)
-            said = captioner.caption(whole, s.num_beams, s.new_tokens, s.rerank, "embedding", **regions).texts
-            scores |= caption_scores(dict(zip(images.ids, said, strict=True)), valid.caption_lists(), SCORED)
-        return scores
+    def say(model: Knight) -> dict[str, str]:
+        """Captions of the valid images."""
+        precision = pick_precision(s.precision, pick_device(s.device))
+        encode = caption_encoder(s.space, s.target_encoder, s.device)
+        captioner = MacCap(model, tokenizer, corpus, index, 0, precision, encode=encode, **options)
+        whole, regions = parts(np.asarray(images.vectors), dim)
+        said = captioner.caption(whole, s.num_beams, s.new_tokens, s.rerank, "embedding", **regions).texts
+        return dict(zip(images.ids, said, strict=True))
 
     run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite, space=read.space)
     description = {"method": "maccap", "n_neighbors": 0, "space": read.space, "options": options}
-    best = train(run, model, tokenizer, captions, judge, description, s)
+    best = train(run, model, tokenizer, captions, held_captions, description, s, valid, say if images else None)
     run.finish(**best)
     print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
     print(f"MacCap -> {run.folder}")

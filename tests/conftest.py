@@ -91,10 +91,11 @@ def knight_argv(coloured, colour_encoder):
 def knight_run(knight_argv, image_run) -> str:
     """A Knight that says the colours of pictures: taught text alone, then judged by the embeddings of `image_run`."""
     import train_knight
+    from clipknight import decoder_training
 
     train_knight.main(knight_argv("first", "--epochs=12"))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train_knight, "SCORED", ("Bleu", "ROUGE_L", "CIDEr"))  # METEOR takes seconds to start
+        patched.setattr(decoder_training, "SCORED", ("Bleu", "ROUGE_L", "CIDEr"))  # METEOR takes seconds to start
         judged = ["--decoder=captioning/first", f"--from={image_run}", "--lr_decoder=1e-4"]
         train_knight.main(knight_argv("knight", *judged))
     return "captioning/knight"
@@ -116,11 +117,12 @@ def maccap_argv(knight_argv, colour_clip):
 def maccap_run(maccap_argv, colour_clip) -> str:
     """A MacCap that says the colours of pictures: taught text alone, judged by their sub-regions."""
     import train_maccap
+    from clipknight import decoder_training
 
     noise = ["--variance=0.005", "--image_variance=0.001"]
     train_maccap.main(maccap_argv("maccap-first", "--epochs=24", *noise))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train_maccap, "SCORED", ("Bleu", "CIDEr"))
+        patched.setattr(decoder_training, "SCORED", ("Bleu", "CIDEr"))
         judged = ["--decoder=captioning/maccap-first", f"--from={colour_clip}", "--lr_mapper=1e-5", "--lr_decoder=1e-5"]
         train_maccap.main(maccap_argv("maccap", *noise, *judged))
     return "captioning/maccap"

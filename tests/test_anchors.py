@@ -4,6 +4,7 @@ import json
 
 import train_knight
 from clipknight import anchors as anchors_module
+from clipknight import decoder_training
 from clipknight.anchors import AnchorCaptioner, AnchoredCaptions, AnchorKnight, Concepts, common_nouns
 from clipknight.caption_index import CaptionIndex
 from clipknight.caption_methods import open_captioner
@@ -214,7 +215,7 @@ def test_the_concepts_are_saved_with_the_run(unbroken, monkeypatch):
 
 
 def test_the_score_is_that_of_the_kept_epoch(argv, image_run, coloured, monkeypatch):
-    monkeypatch.setattr(train_knight, "SCORED", ("CIDEr",))
+    monkeypatch.setattr(decoder_training, "SCORED", ("CIDEr",))
     sure = ["--noise=0", "--dropout=0"]
     train_knight.main(argv("taught", "--epochs=12", *sure))
     train_knight.main(argv("judged", "--decoder=captioning/taught", f"--from={image_run}", "--epochs=1", *sure))

@@ -2,16 +2,18 @@ import shutil
 from types import SimpleNamespace
 
 import train_knight
+from clipknight import decoder_training
 from clipknight.caption_batches import TokenizedCaptions
 from clipknight.caption_methods import open_captioner
 from clipknight.caption_metrics import caption_scores
 from clipknight.datasets import read_dataset
+from clipknight.decoder_training import text_loss
 from clipknight.decoders import load_decoder
 from clipknight.embedding_sources import encoder_space
 from clipknight.encoders import load_clip
 from clipknight.knight import load_knight
 from clipknight.runs import Run
-from train_knight import main, text_loss
+from train_knight import main
 
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def test_what_a_run_leaves(knight_run, colour_encoder, image_run):
     ]
     assert run.finished and run.info["space"] == ["target", str(colour_encoder)] and not run.info["predictor"]
     assert run.settings["from_"] == image_run
-    assert train_knight.SCORED == ("Bleu", "METEOR", "ROUGE_L", "CIDEr")  # all but METEOR in this run
+    assert decoder_training.SCORED == ("Bleu", "METEOR", "ROUGE_L", "CIDEr")  # all but METEOR in this run
     scores = {"Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr", "images"}
     for epoch, event in enumerate(run.events()):
         assert set(numbers(event)) == {"epoch", "loss", "score", "text_loss"} | scores
@@ -88,7 +90,7 @@ def test_the_score_is_that_of_the_kept_epoch(knight_run, coloured):
 
 
 def test_the_space_of_a_clip(knight_argv, tiny_clip, monkeypatch):
-    monkeypatch.setattr(train_knight, "SCORED", ("CIDEr",))
+    monkeypatch.setattr(decoder_training, "SCORED", ("CIDEr",))
     main(knight_argv("clip", f"--space={tiny_clip}", f"--from={tiny_clip}", "--epochs=1", "--num_beams=1"))
     run = Run.open("captioning/clip")
     assert run.info["space"] == encoder_space(load_clip(str(tiny_clip), "cpu")) and run.finished

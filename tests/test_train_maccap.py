@@ -2,7 +2,7 @@ import json
 import shutil
 
 import train_maccap
-from clipknight import embedding_cache
+from clipknight import decoder_training, embedding_cache
 from clipknight.caption_methods import open_captioner
 from clipknight.caption_metrics import caption_scores
 from clipknight.datasets import read_dataset
@@ -64,7 +64,7 @@ def test_what_a_run_leaves(maccap_run, colour_clip):
         "options": options,
     }
     assert run.finished and run.info["space"] == space and run.settings["from_"] == str(colour_clip)
-    assert train_maccap.SCORED == ("Bleu", "METEOR", "ROUGE_L", "CIDEr")
+    assert decoder_training.SCORED == ("Bleu", "METEOR", "ROUGE_L", "CIDEr")
     for epoch, event in enumerate(run.events()):
         assert event["epoch"] == epoch and event["score"] == event["CIDEr"] and event["images"] == 8
     assert run.info["summary"] == numbers(max(run.events(), key=lambda event: event["score"]))
@@ -85,7 +85,7 @@ def test_the_score_is_that_of_the_kept_epoch(maccap_run, coloured, monkeypatch):
 
 
 def test_judged_by_a_run_that_knows_no_regions(maccap_argv, image_run, monkeypatch):
-    monkeypatch.setattr(train_maccap, "SCORED", ("CIDEr",))
+    monkeypatch.setattr(decoder_training, "SCORED", ("CIDEr",))
     main(maccap_argv("maccap-target", "--space=target", f"--from={image_run}", "--epochs=1", "--rerank=2"))
     run = Run.open("captioning/maccap-target")
     captioner = open_captioner(run, device="cpu", precision="fp32")
@@ -110,13 +110,12 @@ def given(monkeypatch, argv):
     """What training gives the model: its noise, the vectors of a caption and those of a held-out one."""
     seen = {}
 
-    def look(run, model, tokenizer, captions, judge, description, s):
-        scores = judge(model.eval())
-        seen.update(noise=model.noise, vectors=captions[0, 3][0], options=description["options"], scores=scores)
+    def look(run, model, tokenizer, captions, held_captions, description, s, valid, say):
+        seen.update(noise=model.noise, options=description["options"])
+        seen.update(vectors=captions[0, 3][0], held=held_captions[0, 3][0])
         return {"score": 0.0}
 
     monkeypatch.setattr(train_maccap, "train", look)
-    monkeypatch.setattr(train_maccap, "text_loss", lambda model, held, s: held[0, 3][0])
     main(argv)
     return seen
 
@@ -125,7 +124,7 @@ def given(monkeypatch, argv):
 def test_the_noise_of_training(maccap_argv, monkeypatch, variance):
     seen = given(monkeypatch, maccap_argv(f"maccap-noise{variance}", f"--variance={variance}", "--image_variance=0.2"))
     assert seen["noise"] == pytest.approx((variance * 16) ** 0.5) and seen["options"]["noise"] == 0.2
-    vectors, held = seen["vectors"], seen["scores"]["text_loss"]
+    vectors, held = seen["vectors"], seen["held"]
     assert vectors.shape == held.shape == (3, 16)
     np.testing.assert_array_equal(vectors, vectors[:1].repeat(3, axis=0))  # the model adds its own at each step
     np.testing.assert_allclose(np.linalg.norm(held, axis=1), 1, atol=1e-5)

@@ -2,8 +2,11 @@
 
 import json
 import math
+from collections.abc import Callable
 
 from clipknight.caption_batches import TokenizedCaptions, caption_batches
+from clipknight.caption_metrics import caption_scores
+from clipknight.datasets import Dataset
 from clipknight.decoders import decoder_folder, set_dropout
 from clipknight.encoders import pick_precision
 from clipknight.knight import Knight, load_mapper, save_knight
@@ -13,6 +16,8 @@ from clipknight.processes import wait_for_everyone
 import torch
 from accelerate import Accelerator
 from tqdm import tqdm
+
+SCORED = ("Bleu", "METEOR", "ROUGE_L", "CIDEr")
 
 
 def take_over_mapper(model: Knight, decoder: str) -> None:
@@ -26,8 +31,22 @@ def take_over_mapper(model: Knight, decoder: str) -> None:
         load_mapper(model, folder.parent)
 
 
-def train(run, model: Knight, tokenizer, captions: TokenizedCaptions, judge, description: dict, s) -> dict:
-    """Train, keep the best epoch and what resumes the last; the scores of the best."""
+def train(
+    run,
+    model: Knight,
+    tokenizer,
+    captions: TokenizedCaptions,
+    held_captions: TokenizedCaptions,
+    description: dict,
+    s,
+    valid: Dataset | None = None,
+    say: Callable[[Knight], dict[str, str]] | None = None,
+) -> dict:
+    """Train, keep the best epoch and what resumes the last; the scores of the best.
+
+    An epoch is judged by the metrics of what a model `say`s of the images of `valid`, {image id: caption}; without
+    images by its loss on the captions held out.
+    """
     set_dropout(model.decoder, s.dropout)
     model.decoder.requires_grad_(not s.freeze_decoder)
     device = next(model.parameters()).device
@@ -61,7 +80,10 @@ def train(run, model: Knight, tokenizer, captions: TokenizedCaptions, judge, des
                 if state.steps_done % s.save_every == 0 and accelerator.is_main_process:
                     state.save(last)
         epoch_loss, state.epoch_loss, state.position = state.epoch_loss / per_epoch, 0.0, (epoch + 1, 0)
-        scores = judge(state.averaged.eval())
+        averaged = state.averaged.eval()
+        scores = {"text_loss": text_loss(averaged, held_captions, s)}
+        if say:
+            scores |= caption_scores(say(averaged), valid.caption_lists(), SCORED)
         score = scores.get("CIDEr", -scores["text_loss"])
         run.log(epoch=epoch, loss=epoch_loss, score=score, **scores)
         print(f"epoch {epoch + 1}: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items() if isinstance(v, float)))
