@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import combinations
 
 from clipknight.datasets import image_folder, read_dataset
 from clipknight.embeddings import unit
@@ -64,3 +65,34 @@ def test_only_a_run_that_asks_for_it_predicts_so(mirroring, coloured):
         (mirroring.folder / "settings.yaml").read_text().replace("flip_tta: true\n", "")  # as runs of older versions
     )
     assert not mirroring.load_predictor("cpu").flip_tta
+
+
+def test_the_mean_over_image_sizes_each_mirrored_too(mirroring, tmp_path):
+    images = lopsided(tmp_path / "images")
+    predictor = mirroring.load_predictor("cpu")
+    own = predictor.encoder
+    seen = [own, own.at_size(48), own.at_size(64)]
+    assert [encoder.image_size for encoder in seen] == [32, 48, 64]
+
+    def told(encoder, flip=False, sizes=()) -> np.ndarray:
+        predictor.encoder, predictor.flip_tta, predictor.tta_sizes = encoder, flip, sizes
+        return predictor.predict(images, workers=0).vectors
+
+    alone = [told(encoder) for encoder in seen]
+    assert min(np.abs(a - b).max() for a, b in combinations(alone, 2)) > 1e-3
+    np.testing.assert_allclose(told(own, sizes=[48, 64]), unit(sum(alone)), atol=1e-5)
+    mirrored = [told(replace(encoder, mirrored=True)) for encoder in seen]
+    np.testing.assert_allclose(told(own, flip=True, sizes=[48, 64]), unit(sum(alone + mirrored)), atol=1e-5)
+
+
+def test_a_saved_tower_at_another_size_is_the_pretrained_one_at_it(mirroring, tiny_clip):
+    saved = load_clip(str(mirroring.folder), "cpu", "fp32")  # its tower was not fine-tuned
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = load_clip(f"{tiny_clip}@64", "cpu", "fp32").encode_pixels(pixels)
+    np.testing.assert_allclose(saved.at_size(64).encode_pixels(pixels), expected, atol=1e-5)
+
+
+def test_a_size_at_which_nothing_is_seen_is_refused_before_training(coloured, tiny_clip):
+    with pytest.raises(SystemExit, match="--tta_sizes 8 is no image size"):
+        main([f"--data={coloured}", f"--encoder={tiny_clip}", "--run=model_a/never", "--tta_sizes", "64", "8"])
+    assert not Run.at("model_a/never").exists

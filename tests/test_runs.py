@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clipknight.embeddings import Embeddings
 from clipknight.runs import Run
@@ -63,6 +63,15 @@ def test_resuming_goes_on_with_the_same_settings_only():
     with pytest.raises(ValueError, match="started with other settings: data 'd' -> 'e'; lr 1e-05 -> 0.1"):
         Run.start("runs/resumed", Settings(data="e", lr=0.1), resume=True)
     assert run.settings["data"] == "d"
+
+
+def test_a_setting_newer_than_the_run_had_its_default():
+    @dataclass(frozen=True, kw_only=True)
+    class Newer(Settings):
+        sizes: list[int] = field(default_factory=list)
+
+    run = Run.start("runs/older", Settings())
+    assert run.made_with(Newer()) and not run.made_with(Newer(sizes=[64]))
 
 
 def test_an_unknown_run_lists_those_there_are():

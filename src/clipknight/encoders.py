@@ -25,6 +25,7 @@ import open_clip
 import timm
 import torch
 import transformers
+from open_clip.model import resize_pos_embed
 from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import load_file, save_file
@@ -133,6 +134,11 @@ class ClipEncoder:
         inner = self.tokenizer.tokenizer  # pads to the batch; open_clip's wrapper pads every caption to the full length
         return inner(captions, padding=True, truncation=True, max_length=longest, return_tensors="pt").input_ids
 
+    def at_size(self, size: int) -> "ClipEncoder":
+        """The encoder of this name for images of `size` pixels a side, loaded anew: a ViT's positions are resampled."""
+        other = _load_clip(f"{self.name.partition('@')[0]}@{size}", str(self.device), "fp32")
+        return replace(other, joint=self.joint, projected=self.projected, precision=self.precision)
+
     def save(self, folder: str | Path) -> None:
         """Write `encoder.json` and the tensors that may differ from the root's: image tower, text if unlocked."""
         folder = Path(folder)
@@ -176,7 +182,9 @@ def _load_clip(name: str, device: str, precision: str) -> ClipEncoder:
     size = name.partition("@")[2]
     root = f"{saved['root'].partition('@')[0]}@{size}" if size else saved["root"]
     parts, _ = _root_parts(root)
-    incompatible = parts[0].load_state_dict(load_file(folder / "encoder.safetensors"), strict=False)
+    weights = load_file(folder / "encoder.safetensors")
+    resize_pos_embed(weights, parts[0])
+    incompatible = parts[0].load_state_dict(weights, strict=False)
     if incompatible.unexpected_keys:
         raise ValueError(f"{folder}: weights that {root} has no place for: {incompatible.unexpected_keys[:3]}")
     flags = saved["joint"], saved["projected"], saved["locked_text"]

@@ -1,6 +1,6 @@
-"""From a model of image embeddings to predictions for images, with flips as test-time augmentation if wanted."""
+"""From a model of image embeddings to predictions for images, with test-time augmentation if wanted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from clipknight.datasets import Dataset
@@ -16,15 +16,33 @@ def image_predictions(
     tell: Callable[[np.ndarray], np.ndarray],
     dataset: Dataset,
     flip_tta: bool = False,
+    tta_sizes: Sequence[int] = (),
     **options,
 ) -> Embeddings:
     """Unit rows (N, target_dim) of `tell(image embeddings)`, by image id; `options` are those of `image_embeddings`.
 
-    `flip_tta`: at length 1, the mean of the unit rows told of each image and of its mirror image.
+    At length 1, they are the mean of the unit rows told of each view of an image: at the encoder's own size and at each
+    of `tta_sizes` (Touvron et al. 2019: a tower trained on crops sees best at a larger size), and of the mirror images
+    with `flip_tta`.
     """
-    images = image_embeddings(encoder, dataset, **options)
-    rows = unit(tell(images.vectors))
-    if flip_tta:
-        mirror_images = image_embeddings(replace(encoder, mirrored=True), dataset, **options)
-        rows = unit(rows + unit(tell(mirror_images.aligned_to(images.ids).vectors)))
-    return Embeddings(images.ids, rows.astype(np.float32))
+    ids, rows = None, 0.0
+    for view in views(encoder, flip_tta, tta_sizes):
+        images = image_embeddings(view, dataset, **options)
+        ids = images.ids if ids is None else ids
+        rows = rows + unit(tell(images.aligned_to(ids).vectors))
+    return Embeddings(ids, unit(rows).astype(np.float32))
+
+
+def check_sizes(sizes: Sequence[int]) -> None:
+    """ValueError for sizes at which no tower sees anything."""
+    if min(sizes, default=32) < 32:
+        raise ValueError(f"--tta_sizes {min(sizes)} is no image size: pixels a side, 32 or more")
+
+
+def views(encoder: ClipEncoder, flip_tta: bool, tta_sizes: Sequence[int]) -> Iterator[ClipEncoder]:
+    """The encoder as it is, mirrored if wanted, and the same at each of the other sizes."""
+    for size in (None, *tta_sizes):
+        sized = encoder.at_size(size) if size else encoder
+        yield sized
+        if flip_tta:
+            yield replace(sized, mirrored=True)

@@ -68,6 +68,7 @@ class ModelAPredictor:
         self.head = HEADS[description.pop("head")](**description)
         self.head.load_state_dict(load_file(best / "head.safetensors"))
         self.flip_tta = run.settings.get("flip_tta", False)
+        self.tta_sizes = run.settings.get("tta_sizes", [])
         self.name = run.name
 
     def predict(
@@ -76,6 +77,11 @@ class ModelAPredictor:
         """Unit predictions (N, target_dim) by image id."""
         options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
         rows = image_predictions(
-            self.encoder, lambda vectors: apply_head(self.head, vectors), dataset, self.flip_tta, **options
+            self.encoder,
+            lambda vectors: apply_head(self.head, vectors),
+            dataset,
+            self.flip_tta,
+            self.tta_sizes,
+            **options,
         )
         return Embeddings(rows.ids, rows.vectors, {"run": self.name})

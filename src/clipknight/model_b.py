@@ -21,6 +21,7 @@ class ModelBPredictor:
             )
         self.knn = DistanceWeightedKNN.from_folder(run.folder / "best")
         self.flip_tta = settings.get("flip_tta", False)
+        self.tta_sizes = settings.get("tta_sizes", [])
         self.name = run.name
 
     def predict(
@@ -28,5 +29,5 @@ class ModelBPredictor:
     ) -> Embeddings:
         """Unit predictions (N, target_dim) by image id."""
         options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
-        rows = image_predictions(self.encoder, self.knn.predict, dataset, self.flip_tta, **options)
+        rows = image_predictions(self.encoder, self.knn.predict, dataset, self.flip_tta, self.tta_sizes, **options)
         return Embeddings(rows.ids, rows.vectors, {"run": self.name})

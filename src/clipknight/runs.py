@@ -173,7 +173,9 @@ class Run:
         return not self._changed(settings)
 
     def _changed(self, settings) -> list[str]:
-        defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+        made = {f.name: f.default_factory for f in dataclasses.fields(settings)}
+        defaults = {f.name: f.default for f in dataclasses.fields(settings)}
+        defaults |= {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
         before = {**defaults, **self.settings}  # a setting that the run does not know yet had its default's effect
         return [
             f"{key} {before.get(key)!r} -> {value!r}"
