@@ -25,7 +25,7 @@ flickr8k: $(READY)  ## README's score table, from input/flickr8k (an hour on 2 c
 table1: $(READY)  ## Table 1 of Che et al. on Flickr8k, three seeds, with ablations: outputs/table1/table.md (an hour on 2 cores)
 	$(BIN)/python src/pipeline.py configs/table1/systems.yaml configs/table1/ablations.yaml
 
-ladder: $(READY)  ## README's best ensemble, after make flickr8k and make captions (half an hour on 2 cores)
+ladder: $(READY)  ## README's best ensemble, after make flickr8k and make captions (an hour on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_ladder.yaml
 
 captions: $(READY)  ## README's caption table, from input/flickr8k and the runs of make flickr8k (40 minutes on 2 cores)
