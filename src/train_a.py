@@ -43,7 +43,7 @@ class Settings(FineTuningSettings):
     features: str = "auto"
     """image embedding the head reads: auto (the encoder's own), or pooled (before its projection)"""
     head: str = "che"
-    """che (FC1, LN1, FC2, LN2, α mix) or linear"""
+    """che (FC1, LN1, FC2, LN2, α mix), linear, or wide (a hidden layer of 2,048 with BatchNorm)"""
     alpha: float = 0.5
     """share of h1 in the head's mix: the start of a learnt value, or the value with --no_learn_alpha"""
     learn_alpha: bool = True

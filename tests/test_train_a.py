@@ -92,13 +92,19 @@ def test_resuming_before_the_first_save_and_after_the_end(argv, unbroken, monkey
     assert_same_training(Run.open("a/early"), unbroken)
 
 
-def test_other_variants_resume_too(argv, monkeypatch):
-    options = ["--captions=one", "--accumulate=2", "--ema=0", "--rotation=10", "--seed=4", "--features=auto"]
-    main(argv("variant", *options))
-    words = argv("variant-broken", *options)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("drawn", ["--captions=one", "--accumulate=2", "--ema=0", "--rotation=10", "--seed=4", "--features=auto"]),
+        ("wide", ["--head=wide"]),  # its running statistics are learnt by the first stage
+    ],
+)
+def test_other_variants_resume_too(argv, monkeypatch, name, options):
+    main(argv(name, *options))
+    words = argv(f"{name}-broken", *options)
     break_off(monkeypatch, main, words, 4)
     main([*words, "--resume"])
-    assert_same_training(Run.open("a/variant-broken"), Run.open("a/variant"))
+    assert_same_training(Run.open(f"a/{name}-broken"), Run.open(f"a/{name}"))
 
 
 def test_overwriting_is_refused(argv, unbroken):

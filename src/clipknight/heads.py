@@ -37,7 +37,20 @@ class LinearHead(nn.Module):
         return self.fc(self.dropout(root_scaled(image_embedding)))
 
 
-HEADS = {"che": CheHead, "linear": LinearHead}
+class WideHead(nn.Module):
+    """One wide hidden layer with BatchNorm and GELU; half of it is left out in training."""
+
+    def __init__(self, dim: int, target_dim: int, dropout=0.0, width=2048, **_unused):
+        super().__init__()
+        hidden = [nn.Linear(dim, width), nn.BatchNorm1d(width), nn.GELU(), nn.Dropout(0.5)]
+        self.layers = nn.Sequential(nn.Dropout(dropout), *hidden, nn.Linear(width, target_dim))
+
+    def forward(self, image_embedding: Tensor) -> Tensor:
+        """(B, dim) -> (B, target_dim), not unit."""
+        return self.layers(root_scaled(image_embedding))
+
+
+HEADS = {"che": CheHead, "linear": LinearHead, "wide": WideHead}
 
 
 def root_scaled(image_embedding: Tensor) -> Tensor:

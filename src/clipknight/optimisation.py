@@ -67,8 +67,9 @@ class TrainingState:
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, int(warmup * steps), steps)
         # Warm-up lets a short run's average forget its start: 0.9998 alone would remember it for 5,000 steps.
         self.ema = ModelEmaV3(model, ema_decay, use_warmup=True) if ema_decay else None
-        # Frozen layers and statistics stay what the encoder was loaded with: they need no saving.
-        self.trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        # Frozen layers stay what the encoder was loaded with: they need no saving. Statistics may be a new head's.
+        self.kept = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self.kept += [name for name, _ in model.named_buffers() if name in model.state_dict()]
         self.steps_done, self.position, self.best = 0, (0, 0), float("-inf")
         self.epoch_loss = 0.0  # sum over the epoch's batches so far
 
@@ -91,10 +92,10 @@ class TrainingState:
 
     def save(self, file: Path) -> None:
         state = {
-            "model": self._trained_of(self.model),
+            "model": self._kept_of(self.model),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "ema": self._trained_of(self.ema.module) if self.ema else None,
+            "ema": self._kept_of(self.ema.module) if self.ema else None,
             "progress": (self.steps_done, self.position, self.best),
             "epoch_loss": self.epoch_loss,
         }
@@ -111,6 +112,6 @@ class TrainingState:
         self.steps_done, self.position, self.best = state["progress"]
         self.epoch_loss = state.get("epoch_loss", 0.0)
 
-    def _trained_of(self, model: nn.Module) -> dict[str, Tensor]:
+    def _kept_of(self, model: nn.Module) -> dict[str, Tensor]:
         tensors = model.state_dict()
-        return {name: tensors[name] for name in self.trained}
+        return {name: tensors[name] for name in self.kept}
