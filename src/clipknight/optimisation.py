@@ -68,8 +68,9 @@ class TrainingState:
         # Warm-up lets a short run's average forget its start: 0.9998 alone would remember it for 5,000 steps.
         self.ema = ModelEmaV3(model, ema_decay, use_warmup=True) if ema_decay else None
         # Frozen layers stay what the encoder was loaded with: they need no saving. Statistics may be a new head's.
-        self.kept = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        self.kept += [name for name, _ in model.named_buffers() if name in model.state_dict()]
+        kept = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        kept |= {name for name, _ in model.named_buffers()}
+        self.kept = [name for name in model.state_dict() if name in kept]
         self.steps_done, self.position, self.best = 0, (0, 0), float("-inf")
         self.epoch_loss = 0.0  # sum over the epoch's batches so far
 

@@ -173,9 +173,8 @@ class Run:
         return not self._changed(settings)
 
     def _changed(self, settings) -> list[str]:
-        made = {f.name: f.default_factory for f in dataclasses.fields(settings)}
-        defaults = {f.name: f.default for f in dataclasses.fields(settings)}
-        defaults |= {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
+        fields, no_factory = dataclasses.fields(settings), dataclasses.MISSING
+        defaults = {f.name: f.default if f.default_factory is no_factory else f.default_factory() for f in fields}
         before = {**defaults, **self.settings}  # a setting that the run does not know yet had its default's effect
         return [
             f"{key} {before.get(key)!r} -> {value!r}"
