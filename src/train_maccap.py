@@ -78,12 +78,12 @@ def main(argv=None) -> float:
     held_vectors = NoisyRows(read.held_vectors, s.variance, s.seed) if s.variance else read.held_vectors
     captions = TokenizedCaptions(corpus.texts, index.vectors, rows, tokenizer, s.max_tokens)
     held_captions = TokenizedCaptions(held_out.texts, held_vectors, held_rows, tokenizer, s.max_tokens)
+    encode = caption_encoder(s.space, s.target_encoder, s.device)  # loaded once, at its first call
     options = {"regions": s.regions, "weight": s.weight, "noise": s.image_variance, "copies": s.copies}
 
     def say(model: Knight) -> dict[str, str]:
         """Captions of the valid images."""
         precision = pick_precision(s.precision, pick_device(s.device))
-        encode = caption_encoder(s.space, s.target_encoder, s.device)
         captioner = MacCap(model, tokenizer, corpus, index, 0, precision, encode=encode, **options)
         whole, regions = parts(np.asarray(images.vectors), dim)
         said = captioner.caption(whole, s.num_beams, s.new_tokens, s.rerank, "embedding", **regions).texts
