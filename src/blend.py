@@ -3,8 +3,8 @@
 The weights are fitted on valid, which no member may have trained on (a member that did gets more weight than it earns,
 and no score printed here can tell). The ensemble's score is cross-fitted: each image is blended by weights fitted on
 folds that hold neither it nor an image with similar captions. Those out-of-fold rows are the run's valid predictions;
-its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands` and `ridge` fit more
-than one weight a member (see clipknight/stacking.py), in the same way; the table shows what that gains.
+its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands`, `ridge` and `trees`
+fit more than one weight a member (see clipknight/stacking.py), in the same way; the table shows what that gains.
 
     python src/blend.py --data input/flickr8k --members a b --run ensemble
     python src/blend.py --data input/flickr8k --members a b --method bands --run stacked
@@ -24,10 +24,12 @@ from clipknight.project_paths import OUTPUTS
 from clipknight.runs import Run
 from clipknight.settings import parse
 from clipknight.splits import similarity_groups
-from clipknight.stacking import Stacker, cross_fitted_stack, fit_bands, fit_ridge, principal_components
+from clipknight.stacking import Stacker, cross_fitted_stack, fit_bands, fit_ridge, fit_trees, principal_components
 
 import numpy as np
 import pandas as pd
+
+METHODS = ("weights", "bands", "ridge", "trees")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class Settings(DataSettings):
     run: str = "ensemble"
     """name of the run: outputs/<run>"""
     method: str = "weights"
-    """weights: one a member; bands: one a member and band of the targets' principal components; ridge: a regression"""
+    """weights: one a member; bands: one a member and band of the targets' principal components; ridge: a regression;
+    trees: LightGBM"""
     weights: list[float] = field(default_factory=list)
     """one a member, instead of fitting them; scaled to sum 1"""
     folds: int = 5
@@ -53,8 +56,8 @@ class Settings(DataSettings):
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    if s.method not in ("weights", "bands", "ridge"):
-        raise ValueError(f"--method {s.method!r} is none of weights, bands, ridge")
+    if s.method not in METHODS:
+        raise ValueError(f"--method {s.method!r} is none of {', '.join(METHODS)}")
     if s.method != "weights" and s.weights:
         raise ValueError(f"--weights leave --method {s.method} nothing to fit: give one of the two")
     runs = open_members(s.members)
@@ -136,6 +139,8 @@ def stack_fit(s: Settings, train: CaptionedDataset) -> Callable[..., Stacker]:
     if s.method == "ridge":
         return partial(fit_ridge, folds=s.folds, seed=s.seed)
     components = principal_components(train.targets.vectors)
+    if s.method == "trees":
+        return partial(fit_trees, components=components, folds=s.folds, seed=s.seed)
     return lambda members, target_sums, *_: fit_bands(members, target_sums, components)
 
 

@@ -11,7 +11,7 @@ import copy
 import math
 from dataclasses import dataclass, field, replace
 
-from clipknight.augmentation import training_batches
+from clipknight.augmentation import BatchMixing, training_batches
 from clipknight.dataset_targets import CaptionedDataset
 from clipknight.embedding_cache import encode_images, image_embeddings
 from clipknight.embeddings import Embeddings
@@ -62,6 +62,10 @@ class Settings(FineTuningSettings):
     """weight of a contrastive loss between predictions and targets beside 1 - cos; 0 for none"""
     temperature: float = 0.05
     """of the contrastive loss"""
+    mixup: float = 0.0
+    """MixUp of a batch's images and targets: alpha of the Beta distribution of their shares; 0 for none"""
+    cutmix: float = 0.0
+    """CutMix likewise; with both each batch takes one of them by chance"""
     captions: str = "all"
     """all: the mean over an image's captions; one: a caption drawn anew each epoch"""
     augment_captions: int = 0
@@ -83,6 +87,7 @@ def main(argv=None) -> float:
         if getattr(s, flag) not in choices:
             raise ValueError(f"--{flag} {getattr(s, flag)!r} is none of {', '.join(choices)}")
     check_sizes(s.tta_sizes)
+    BatchMixing(s.mixup, s.cutmix, s.batch_size)  # refuses before any work
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     data = CaptionedDataset.of(s)
@@ -169,6 +174,7 @@ def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None
     new_layers = [head, encoder.visual.head] if encoder.projected and hasattr(encoder.visual, "head") else [head]
     groups += new_layer_groups(new_layers, s.lr_fc, s.weight_decay)
     batches, loader = training_batches(encoder, train.dataset, s)
+    mix = BatchMixing(s.mixup, s.cutmix, s.batch_size)
     per_epoch = len(batches)
     steps = math.ceil(per_epoch / s.accumulate / accelerator.num_processes) * s.epochs
     state = TrainingState(model, groups, steps, s.warmup, s.ema)
@@ -191,10 +197,11 @@ def fine_tune(run, encoder, head, description, train, valid, targets, s) -> None
                 wrapped.train()
                 freeze_batch_norm(wrapped)
                 torch.manual_seed(s.seed * 1_000_003 + epoch * per_epoch + state.position[1])
+                pixels, wanted = mix(pixels.to(encoder.device), drawn[rows.cpu()].to(encoder.device))
                 with accelerator.accumulate(wrapped):
                     with accelerator.autocast():
-                        predictions = wrapped(pixels.to(encoder.device, memory_format=torch.channels_last))
-                    value = loss(predictions, drawn[rows.cpu()].to(encoder.device), s, contrast)
+                        predictions = wrapped(pixels.contiguous(memory_format=torch.channels_last))
+                    value = loss(predictions, wanted, s, contrast)
                     accelerator.backward(value)
                     if accelerator.sync_gradients:
                         state.step(1.0, accelerator)

@@ -1,4 +1,4 @@
-from clipknight.augmentation import EpochBatches, TrainingImages, training_transform
+from clipknight.augmentation import BatchMixing, EpochBatches, TrainingImages, training_transform
 from clipknight.datasets import read_dataset
 from clipknight.encoders import load_clip
 from clipknight.images import read_image
@@ -114,3 +114,38 @@ def test_going_on_within_an_epoch(batch):
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ValueError, match="batch of 64 does not fit 24 training rows: lower --batch_size"):
         EpochBatches(24, 64, seed=0)
+
+
+def mixed(mixup, cutmix, seed=0):
+    """Images of one colour each, 0 to 5, whose targets are one-hot."""
+    torch.manual_seed(seed)
+    pixels = torch.arange(6.0)[:, None, None, None].expand(6, 3, 16, 16).clone()
+    return BatchMixing(mixup, cutmix, 6)(pixels, torch.eye(6))
+
+
+@pytest.mark.parametrize("alphas", [(1, 0), (0, 1)])
+def test_targets_are_mixed_in_the_shares_of_the_pixels(alphas):
+    for seed in range(5):
+        pixels, targets = mixed(*alphas, seed)
+        torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
+        torch.testing.assert_close(pixels.mean(dim=(1, 2, 3)), targets @ torch.arange(6.0))
+        assert ((targets > 0).sum(dim=1) <= 2).all()
+
+
+def test_mixup_mixes_all_pixels_and_cutmix_a_rectangle():
+    def colours(image):
+        return len(image.unique())
+
+    assert {colours(image) for image in mixed(1, 0)[0]} == {1}
+    assert {colours(image) for image in mixed(0, 1)[0]} == {2}
+    kinds = {colours(mixed(1, 1, seed)[0][3]) for seed in range(20)}
+    assert kinds == {1, 2}
+
+
+def test_mixing_follows_torchs_seed_and_is_off_without_alphas():
+    assert torch.equal(mixed(1, 1, 3)[0], mixed(1, 1, 3)[0])
+    assert not torch.equal(mixed(1, 0, 3)[0], mixed(1, 0, 4)[0])
+    pixels, targets = mixed(0, 0)
+    assert torch.equal(targets, torch.eye(6)) and pixels[4].unique() == 4
+    with pytest.raises(ValueError, match="--mixup -0.1 --cutmix 0: give 0 for none"):
+        BatchMixing(-0.1, 0, 6)

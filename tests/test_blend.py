@@ -60,7 +60,7 @@ def test_weights_are_the_default_and_nothing_is_stacked(argv, data):
     assert list(table.index[-2:]) == ["equal weights", "ensemble (cross-fitted, 3 folds)"]
 
 
-@pytest.mark.parametrize("method", ["ridge", "bands"])
+@pytest.mark.parametrize("method", ["ridge", "bands", "trees"])
 def test_a_stacker_beside_the_weights(argv, data, capsys, method):
     score = main(argv(method, f"--method={method}"))
     said, run, valid = capsys.readouterr().out, Run.open(f"blend/{method}"), data.split("valid")
@@ -85,7 +85,7 @@ def test_the_runs_predictor_is_the_stacker(argv, monkeypatch):
 
 
 def test_choices_that_make_no_sense_are_refused(argv):
-    with pytest.raises(SystemExit, match="--method 'boosting' is none of weights, bands, ridge"):
+    with pytest.raises(SystemExit, match="--method 'boosting' is none of weights, bands, ridge, trees"):
         main(argv("typo", "--method=boosting"))
     with pytest.raises(SystemExit, match="--weights leave --method ridge nothing to fit"):
         main(argv("both", "--method=ridge", "--weights", "0.5", "0.5"))

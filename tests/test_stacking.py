@@ -12,6 +12,7 @@ from clipknight.stacking import (
     cross_fitted_stack,
     fit_bands,
     fit_ridge,
+    fit_trees,
     principal_components,
     side_by_side,
 )
@@ -45,8 +46,24 @@ def shared_out(seed=0):
     return members, unit(meaning @ components.T) * captions[:, None], captions, np.arange(ROWS) // 3, components
 
 
+def switched(seed=0, rows=900):
+    """Which member knows the second half of the components is told by the first component's sign: for trees to find."""
+    draw = np.random.default_rng(seed)
+    meaning = draw.standard_normal((rows, DIM))
+    meaning[:, 0] = np.where(meaning[:, 0] > 0, 2, -2)
+    members = [meaning.copy(), meaning.copy()]
+    for member, blind in zip(members, (meaning[:, 0] > 0, meaning[:, 0] < 0)):
+        member[blind, DIM // 2 :] *= -1
+    captions = draw.integers(1, 5, rows)
+    return members, unit(meaning) * captions[:, None], captions, np.arange(rows) // 3
+
+
 def score(rows, target_sums, captions):
     return float((rows * target_sums).sum() / captions.sum())
+
+
+def trees(members, target_sums, captions, groups, seed=0):
+    return fit_trees(members, target_sums, captions, groups, np.eye(DIM), folds=3, seed=seed)
 
 
 def bands(components, starts):
@@ -70,6 +87,33 @@ def test_each_band_is_told_by_the_member_that_knows_it():
     for stacker in stackers:
         (first, of_second), (of_first, second) = stacker.found["components 1-4"], stacker.found["components 5-8"]
         assert min(first, second) > 10 * max(of_first, of_second) >= 0
+
+
+def test_trees_learn_when_to_trust_which_member():
+    members, target_sums, captions, groups = switched()
+    boosted, stackers = cross_fitted_stack(trees, members, target_sums, captions, groups, 3)
+    ridge, _ = cross_fitted_stack(fit_ridge, members, target_sums, captions, groups, 3)
+    assert boosted.dtype == np.float32 and all(stacker.found == {"trees": 100} for stacker in stackers)
+    assert score(boosted, target_sums, captions) > score(ridge, target_sums, captions) + 0.03
+
+
+def test_trees_with_nothing_to_learn_leave_the_blend():
+    draw = np.random.default_rng(2)
+    said = unit(draw.standard_normal((ROWS, DIM)))
+    targets = unit(said + 2 * draw.standard_normal((ROWS, DIM)))
+    members, captions = [said, unit(said + draw.standard_normal(said.shape))], np.ones(ROWS, int)
+    stacker = trees(members, targets, captions, np.arange(ROWS))
+    assert stacker.found == {"trees": 0}
+    expected = blend(members, fit_weights(members, targets))
+    np.testing.assert_allclose(stacker.predict(members), expected, atol=1e-5)
+
+
+def test_trees_correct_along_the_leading_components_alone(monkeypatch):
+    monkeypatch.setattr("clipknight.stacking.COMPONENTS", 5)
+    members, target_sums, captions, groups = switched()
+    stacker = trees(members, target_sums, captions, groups)
+    added = stacker.trees.predict(members, 100)
+    assert np.abs(added[:, 4]).min() > 0 and not added[:, 5:].any()
 
 
 def test_one_band_is_the_weighted_blend():
@@ -146,10 +190,10 @@ def test_an_infinite_penalty_is_the_blend(monkeypatch):
     np.testing.assert_allclose(stacker.predict(members), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["ridge", "bands"])
+@pytest.mark.parametrize("method", ["ridge", "bands", "trees"])
 def test_a_rows_own_fold_never_influences_its_stack(method):
     members, target_sums, captions, groups, components = shared_out()
-    fit = fit_ridge if method == "ridge" else bands(components, [4])
+    fit = {"ridge": fit_ridge, "bands": bands(components, [4]), "trees": trees}[method]
     stacked, stackers = cross_fitted_stack(fit, members, target_sums, captions, groups, 4, seed=0)
     fold, draw = balanced_folds(groups, 4, seed=0), np.random.default_rng(2)
     for f in range(4):
@@ -205,9 +249,10 @@ def test_fewer_groups_than_folds():
         fit_ridge(members, target_sums, captions, np.zeros(ROWS), folds=5)
 
 
-def test_a_saved_stacker_predicts_the_same(tmp_path):
-    members, *fitted = turned()
-    stacker = fit_ridge(members, *fitted)
+@pytest.mark.parametrize("fit", [fit_ridge, trees])
+def test_a_saved_stacker_predicts_the_same(tmp_path, fit):
+    members, *fitted = switched()
+    stacker = fit(members, *fitted)
     stacker.save(tmp_path / "stacker.safetensors")
     again = Stacker.load(tmp_path / "stacker.safetensors")
     np.testing.assert_array_equal(again.predict(members), stacker.predict(members))

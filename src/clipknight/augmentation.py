@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms import v2
 
 cv2.setNumThreads(0)  # loader processes are the parallelism
 
@@ -93,3 +94,26 @@ def training_batches(encoder: ClipEncoder, dataset: Dataset, s) -> tuple[EpochBa
     images = TrainingImages(dataset.images["path"].tolist(), transform, s.seed)
     batches = EpochBatches(len(images), s.batch_size, s.seed)
     return batches, DataLoader(images, batch_sampler=batches, num_workers=s.workers)
+
+
+class BatchMixing:
+    """Images of a batch mixed in pairs, and their targets in the same shares.
+
+    Each batch by MixUp (Zhang et al. 2018; all pixels) or CutMix (Yun et al. 2019; a rectangle), whichever have an
+    alpha: their shares are drawn from Beta(alpha, alpha). Draws from torch's generator.
+    """
+
+    def __init__(self, mixup: float, cutmix: float, batch_size: int):
+        if min(mixup, cutmix) < 0:
+            raise ValueError(f"--mixup {mixup} --cutmix {cutmix}: give 0 for none, or more")
+        kinds = ((v2.MixUp, mixup), (v2.CutMix, cutmix))
+        self.transforms = [kind(alpha=float(alpha), num_classes=batch_size) for kind, alpha in kinds if alpha]
+
+    def __call__(self, pixels: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels (B, 3, H, W) and targets (B, D), mixed; as they are without any alpha."""
+        if not self.transforms:
+            return pixels, targets
+        kind = self.transforms[int(torch.randint(len(self.transforms), ()))]
+        # Each image is a class of its own: its mixed label is the shares (B, B) of all images in it.
+        mixed, shares = kind(pixels, torch.arange(len(pixels), device=pixels.device))
+        return mixed, shares.to(targets) @ targets
