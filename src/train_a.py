@@ -25,6 +25,7 @@ from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.runs import Run
 from clipknight.settings import parse
+from clipknight.text_start import start_from_text
 
 import numpy as np
 import torch
@@ -54,6 +55,8 @@ class Settings(FineTuningSettings):
     """before each FC layer"""
     head_epochs: int = 20
     """epochs of the head alone on cached image embeddings"""
+    init_head: list[str] = field(default_factory=list)
+    """corpora (coco, a dataset, a file of captions) whose captions teach the head its start, in a joint space"""
     accumulate: int = 1
     """batches an optimizer step"""
     lr_fc: float = 1e-3
@@ -111,6 +114,9 @@ def main(argv=None) -> float:
     head = HEADS[s.head](**{k: v for k, v in description.items() if k != "head"}).to(encoder.device)
     if not (s.resume and (run.folder / "last" / "state.pt").is_file()):
         run.forget_events_after(epoch=-2)  # of a first stage that was cut short
+        if s.init_head:
+            learnt = start_from_text(head, encoder, features, s.init_head, s.target_encoder, s.seed)
+            print(f"head started from {learnt:,} captions")
         train_head(head, torch.from_numpy(np.array(features)), targets, s)
         frozen = image_embeddings(encoder, valid.dataset, workers=s.workers)
         score = valid.avg_cos(Embeddings(frozen.ids, apply_head(head, frozen.vectors)))

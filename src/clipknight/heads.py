@@ -24,6 +24,13 @@ class CheHead(nn.Module):
         h2 = self.ln2(self.fc2(self.dropout(h1)))
         return self.alpha * h1 + (1 - self.alpha) * h2
 
+    def start_as(self, weight: Tensor, bias: Tensor) -> None:
+        """Begin as a linear map, (target_dim, dim) and (target_dim,), of image embeddings at length √dim."""
+        self.fc1.weight.copy_(weight)
+        self.fc1.bias.copy_(bias)
+        nn.init.eye_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
+
 
 class LinearHead(nn.Module):
     """One linear layer: the plain CLIP rows of Che's Table 1."""
@@ -35,6 +42,11 @@ class LinearHead(nn.Module):
     def forward(self, image_embedding: Tensor) -> Tensor:
         """(B, dim) -> (B, target_dim), not unit."""
         return self.fc(self.dropout(root_scaled(image_embedding)))
+
+    def start_as(self, weight: Tensor, bias: Tensor) -> None:
+        """Begin as a linear map, as above."""
+        self.fc.weight.copy_(weight)
+        self.fc.bias.copy_(bias)
 
 
 class WideHead(nn.Module):
