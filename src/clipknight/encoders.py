@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from clipknight.atomic import atomic_file
+from clipknight.freed_memory import keep_freed_memory
 from clipknight.project_paths import existing
 
 import huggingface_hub
@@ -40,10 +41,13 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
+    """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU, for which freed memory is kept."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
