@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell
 FOLDER = Path(__file__).parents[1] / "notebooks"
 MADE = {
     "01_quickstart": "quickstart/ensemble/submission.csv",
-    "02_ensemble": "quickstart/ladder.png",
+    "02_ensemble": "quickstart/members.png",
     "03_captions": "captions/knight/photos.html",
 }
 PICTURES = {"01_quickstart": 2, "02_ensemble": 8, "03_captions": 3}
