@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from clipknight.augmentation import BatchMixing, training_batches
+from clipknight.corpora import read_corpus
 from clipknight.dataset_targets import CaptionedDataset
 from clipknight.embedding_cache import encode_images, image_embeddings
 from clipknight.embeddings import Embeddings
@@ -25,7 +26,7 @@ from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.runs import Run
 from clipknight.settings import parse
-from clipknight.text_start import start_from_text
+from clipknight.text_start import check_start, start_from_text
 
 import numpy as np
 import torch
@@ -93,6 +94,9 @@ def main(argv=None) -> float:
     BatchMixing(s.mixup, s.cutmix, s.batch_size)  # refuses before any work
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+    if s.init_head:
+        check_start(encoder, HEADS[s.head])
+        corpus = read_corpus(s.init_head, seed=s.seed)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     how = {"replaced": s.augment_synonyms, "shuffle": s.augment_shuffle}
@@ -115,8 +119,8 @@ def main(argv=None) -> float:
     if not (s.resume and (run.folder / "last" / "state.pt").is_file()):
         run.forget_events_after(epoch=-2)  # of a first stage that was cut short
         if s.init_head:
-            learnt = start_from_text(head, encoder, features, s.init_head, s.target_encoder, s.seed)
-            print(f"head started from {learnt:,} captions")
+            start_from_text(head, encoder, features, corpus, s.target_encoder)
+            print(f"head started from {len(corpus):,} captions")
         train_head(head, torch.from_numpy(np.array(features)), targets, s)
         frozen = image_embeddings(encoder, valid.dataset, workers=s.workers)
         score = valid.avg_cos(Embeddings(frozen.ids, apply_head(head, frozen.vectors)))

@@ -62,3 +62,4 @@ def test_mistakes_end_with_one_line(argv, coloured, tmp_path):
         main(argv("pooled", "--encoder=lite0-minilm@64", "--init_head", str(coloured)))
     with pytest.raises(SystemExit, match="nowhere"):
         main(argv("nowhere", "--init_head", str(tmp_path / "nowhere.txt")))
+    assert not any(Run.at(f"start/{name}").exists for name in ("wide", "pooled", "nowhere"))

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from clipknight.atomic import atomic_file
@@ -115,17 +116,12 @@ def fit_ridge(
 
     `captions` (N,) is the number of each image's captions, by which it counts, as in Avg-Cos; the others as above.
     """
-    fold = balanced_folds(groups, min(folds, len(np.unique(groups))), seed)
-    scores = np.zeros(len(PENALTIES))
-    for f in range(fold.max() + 1):
-        own = fold == f
-        others = [member[~own] for member in members], target_sums[~own], captions[~own]
-        weights = fit_weights(*others[:2])
-        for i, penalty in enumerate(PENALTIES):
-            rows = _ridge(*others, weights, penalty).predict([member[own] for member in members])
-            scores[i] += (rows * target_sums[own]).sum()
-    best = PENALTIES[int(scores.argmax())]
-    return _ridge(members, target_sums, captions, fit_weights(members, target_sums), best)
+
+    def at_each_penalty(members, target_sums, captions):
+        weights = fit_weights(members, target_sums)
+        return [partial(_ridge, members, target_sums, captions, weights, penalty) for penalty in PENALTIES]
+
+    return _best_across_folds(at_each_penalty, members, target_sums, captions, groups, folds, seed)
 
 
 def fit_trees(
@@ -142,16 +138,12 @@ def fit_trees(
     `components` (D, D) as from `principal_components`; the leading 24 are corrected.
     """
     components = components[:, :COMPONENTS]
-    fold = balanced_folds(groups, min(folds, len(np.unique(groups))), seed)
-    scores = np.zeros(len(ROUNDS))
-    for f in range(fold.max() + 1):
-        own = fold == f
-        fitted = _trees([m[~own] for m in members], target_sums[~own], captions[~own], components, seed)
-        for i, rounds in enumerate(ROUNDS):
-            rows = replace(fitted, found={"trees": rounds}).predict([member[own] for member in members])
-            scores[i] += (rows * target_sums[own]).sum()
-    found = {"trees": ROUNDS[int(scores.argmax())]}
-    return replace(_trees(members, target_sums, captions, components, seed), found=found)
+
+    def at_each_round(members, target_sums, captions):
+        fitted = _trees(members, target_sums, captions, components, seed)
+        return [partial(replace, fitted, found={"trees": rounds}) for rounds in ROUNDS]
+
+    return _best_across_folds(at_each_round, members, target_sums, captions, groups, folds, seed)
 
 
 def cross_fitted_stack(
@@ -179,6 +171,21 @@ def cross_fitted_stack(
 def side_by_side(members: Sequence[np.ndarray]) -> np.ndarray:
     """(N, M·D) float32: the members' unit rows next to one another."""
     return np.concatenate([unit(np.asarray(member, np.float32)) for member in members], axis=1)
+
+
+def _best_across_folds(choices, members, target_sums, captions, groups, folds: int, seed: int) -> Stacker:
+    """Of the `choices` to fit members, target sums and captions, the one that scores highest on folds it has not seen.
+
+    It is then fitted on all rows.
+    """
+    fold = balanced_folds(groups, min(folds, len(np.unique(groups))), seed)
+    scores = 0.0
+    for f in range(fold.max() + 1):
+        own = fold == f
+        fits = choices([member[~own] for member in members], target_sums[~own], captions[~own])
+        rows = [member[own] for member in members]
+        scores = scores + np.array([(fit().predict(rows) * target_sums[own]).sum() for fit in fits])
+    return choices(members, target_sums, captions)[int(scores.argmax())]()
 
 
 def _ridge(members, target_sums, captions, weights, penalty: float) -> Stacker:

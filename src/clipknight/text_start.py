@@ -4,9 +4,7 @@ In a joint space an image lies where its captions do but for the modality gap (L
 a large corpus of captions is a first guess at what images mean, before any image has been seen with its captions.
 """
 
-from collections.abc import Sequence
-
-from clipknight.corpora import corpus_embeddings, read_corpus
+from clipknight.corpora import Corpus, corpus_embeddings
 from clipknight.encoders import ClipEncoder
 
 import numpy as np
@@ -29,13 +27,8 @@ def text_to_target(captions: np.ndarray, targets: np.ndarray, image_mean: np.nda
     return ridge.coef_, ridge.intercept_
 
 
-def start_from_text(
-    head: nn.Module, encoder: ClipEncoder, images: np.ndarray, sources: Sequence[str], target_encoder: str, seed: int
-) -> int:
-    """Start `head` as that map, learnt from the corpus of `sources`; `images` (N, D) are unit image embeddings.
-
-    Returns the number of captions. ValueError for an encoder without a joint space, and a head that cannot be a map.
-    """
+def check_start(encoder: ClipEncoder, head: type[nn.Module]) -> None:
+    """ValueError for an encoder without a joint space, and for a kind of head that cannot be a linear map."""
     if not encoder.joint:
         raise ValueError(
             f"--init_head needs captions and images in one space, which encoder {encoder.name!r} has not: "
@@ -43,7 +36,12 @@ def start_from_text(
         )
     if not hasattr(head, "start_as"):
         raise ValueError("--init_head starts heads that can be a linear map: --head che or linear")
-    corpus = read_corpus(sources, seed=seed)
+
+
+def start_from_text(
+    head: nn.Module, encoder: ClipEncoder, images: np.ndarray, corpus: Corpus, target_encoder: str
+) -> None:
+    """Start `head` as that map, learnt from `corpus`; `images` (N, D) are unit image embeddings."""
     device = str(encoder.device)
     targets = corpus_embeddings(corpus, "target", target_encoder, device)
     captions = targets if encoder.captions_are_targets else corpus_embeddings(corpus, encoder.name, device=device)
@@ -51,4 +49,3 @@ def start_from_text(
     weight, bias = text_to_target(captions.vectors, targets.vectors, images.mean(axis=0, dtype=np.float64))
     with torch.no_grad():
         head.start_as(torch.from_numpy(weight), torch.from_numpy(bias))
-    return len(corpus)
