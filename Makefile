@@ -46,9 +46,10 @@ questions: $(READY)  ## questions about the sample's drawings, answered: outputs
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-lint: $(READY)  ## ruff: errors and formatting
+lint: $(READY)  ## ruff: errors and formatting; import-linter: which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PYTHONPATH=src $(BIN)/lint-imports
 
 notebooks: $(READY)  ## execute the notebooks in place, on the sample
 	$(BIN)/python src/make_sample.py

@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from clipknight.caption_filter import filter_similar
-from clipknight.embeddings import Embeddings, unit
-from clipknight.project_paths import existing
+from clipknight.data.caption_filter import filter_similar
+from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.paths import existing
 from clipknight.settings import parse
 
 import numpy as np

@@ -17,11 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from clipknight.caption_files import one_an_image, read_captions, references_of
+from clipknight.data.result_files import one_an_image, read_captions, references_of
 from clipknight.errors import user_errors
-from clipknight.java import java_path
-from clipknight.java_metrics import meteor, ptb_tokens
-from clipknight.project_paths import existing
+from clipknight.paths import existing
+from clipknight.scoring.java import java_path
+from clipknight.scoring.java_metrics import meteor, ptb_tokens
 from clipknight.settings import parse
 
 from pycocoevalcap.meteor.meteor import Meteor

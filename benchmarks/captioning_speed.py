@@ -13,11 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from clipknight.caption_index import CaptionIndex
-from clipknight.caption_methods import open_captioner
+from clipknight.captioning.caption_index import CaptionIndex
 from clipknight.errors import user_errors
-from clipknight.runs import Run, machine
+from clipknight.methods.registry import open_captioner
 from clipknight.settings import parse
+from clipknight.training.runs import Run, machine
 
 import numpy as np
 import torch

@@ -3,7 +3,7 @@
     python benchmarks/encoding_speed.py [--encoder lite2-minilm@224] [--images FOLDER]
 
 Prints a table of ratios to the plain way (contiguous, fp32) on the same images, measured in one run, interleaved; then
-the last way again with freed memory kept, as every script has it (clipknight/freed_memory.py), which cannot be undone.
+the last way again with freed memory kept, as every script has it (clipknight/devices.py), which cannot be undone.
 """
 
 import sys
@@ -13,15 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from clipknight import encoders
-from clipknight.datasets import image_folder
-from clipknight.encoders import OFFLINE, load_clip
+from clipknight.data.datasets import image_folder
+from clipknight.data.images import read_image
+from clipknight.devices import keep_freed_memory
+from clipknight.embedding import clip as encoders
+from clipknight.embedding.clip import OFFLINE, load_clip
 from clipknight.errors import user_errors
-from clipknight.freed_memory import keep_freed_memory
-from clipknight.images import read_image
-from clipknight.project_paths import ROOT
-from clipknight.runs import machine
+from clipknight.paths import ROOT
 from clipknight.settings import parse
+from clipknight.training.runs import machine
 
 import numpy as np
 import torch

@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from clipknight.embeddings import unit
-from clipknight.knn import DistanceWeightedKNN
+from clipknight.embedding.embeddings import unit
+from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.settings import parse
 
 import numpy as np

@@ -8,21 +8,28 @@ python src/answer.py --questions questions.csv --train train.csv    # image,ques
 import json
 from dataclasses import dataclass, field
 
-from clipknight.atomic import atomic_file
-from clipknight.caption_methods import open_captioner
-from clipknight.caption_table import a_few
-from clipknight.datasets import listed_images
-from clipknight.decoders import COMPACT
-from clipknight.embedding_sources import source_for
+from clipknight.captioning.decoders import COMPACT
+from clipknight.captioning.embedding_sources import source_for
+from clipknight.data.datasets import listed_images
+from clipknight.data.media import find_media
+from clipknight.data.questions import (
+    EVERY,
+    accuracy_table,
+    answers_by_kind,
+    commonest_answers,
+    image_files,
+    read_questions,
+)
+from clipknight.data.videos import is_video
 from clipknight.errors import user_errors
-from clipknight.instruction_model import InstructionModel
-from clipknight.media_files import find_media
-from clipknight.project_paths import OUTPUTS, STARTER
-from clipknight.question_answering import IMAGE_AS, Shown, answered, as_captions, as_prefix, chosen
-from clipknight.questions import EVERY, accuracy_table, answers_by_kind, commonest_answers, image_files, read_questions
-from clipknight.runs import Run
+from clipknight.files import atomic_file
+from clipknight.messages import a_few
+from clipknight.methods.instruction_model import InstructionModel
+from clipknight.methods.question_answering import IMAGE_AS, Shown, answered, as_captions, as_prefix, chosen
+from clipknight.methods.registry import open_captioner
+from clipknight.paths import OUTPUTS, STARTER
 from clipknight.settings import parse
-from clipknight.videos import is_video
+from clipknight.training.runs import Run
 
 import numpy as np
 import pandas as pd

@@ -10,10 +10,10 @@ each of them, at the cost of one. The mean has no head and no joint space: both 
 
 from dataclasses import dataclass, replace
 
-from clipknight.encoders import ClipEncoder, load_clip
+from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.errors import user_errors
-from clipknight.runs import Run
 from clipknight.settings import parse
+from clipknight.training.runs import Run
 
 import torch
 

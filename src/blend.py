@@ -4,7 +4,7 @@ The weights are fitted on valid, which no member may have trained on (a member t
 and no score printed here can tell). The ensemble's score is cross-fitted: each image is blended by weights fitted on
 folds that hold neither it nor an image with similar captions. Those out-of-fold rows are the run's valid predictions;
 its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands`, `ridge` and `trees`
-fit more than one weight a member (see clipknight/stacking.py), in the same way; the table shows what that gains.
+fit more than one weight a member (see ensemble/stacking.py), in the same way; the table shows what that gains.
 
     python src/blend.py --data input/flickr8k --members a b --run ensemble
     python src/blend.py --data input/flickr8k --members a b --method bands --run stacked
@@ -15,16 +15,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from clipknight.atomic import atomic_file
-from clipknight.blending import aligned_members, blend, cross_fitted, fit_weights, open_members
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
-from clipknight.embeddings import Embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.splits import similarity_groups
+from clipknight.ensemble.blending import aligned_members, blend, cross_fitted, fit_weights, open_members
+from clipknight.ensemble.stacking import (
+    Stacker,
+    cross_fitted_stack,
+    fit_bands,
+    fit_ridge,
+    fit_trees,
+    principal_components,
+)
 from clipknight.errors import user_errors
-from clipknight.project_paths import OUTPUTS
-from clipknight.runs import Run
+from clipknight.files import atomic_file
+from clipknight.paths import OUTPUTS
 from clipknight.settings import parse
-from clipknight.splits import similarity_groups
-from clipknight.stacking import Stacker, cross_fitted_stack, fit_bands, fit_ridge, fit_trees, principal_components
+from clipknight.training.runs import Run
 
 import numpy as np
 import pandas as pd
@@ -82,13 +89,13 @@ def main(argv=None) -> float:
     else:
         blended, weights, fitted, how = blend(vectors, given), given, "given", "given weights"
     equal = blend(vectors, np.full(len(vectors), 1 / len(vectors)))
-    rows, combine, predictor = blended, partial(blend, weights=weights), "clipknight.blending:BlendPredictor"
+    rows, combine, kind = blended, partial(blend, weights=weights), "blend"
     stacker = None
     if s.method != "weights":
         fit = stack_fit(s, train)
         rows, fold_stackers = cross_fitted_stack(fit, vectors, target_sums, captions, groups, s.folds, s.seed)
         stacker = fit(vectors, target_sums, captions, groups)
-        combine, predictor = stacker.predict, "clipknight.stacking:StackPredictor"
+        combine, kind = stacker.predict, "bands"
 
     ids = valid.dataset.ids
     scores = {name: valid.avg_cos(member) for name, member in members.items()}
@@ -103,7 +110,7 @@ def main(argv=None) -> float:
         table += [(f"{s.method} ({how})", score, None)]
 
     info = {"members": list(members), "weights": [float(w) for w in weights], "weights_from": fitted}
-    run = Run.start(s.run, s, predictor, overwrite=s.overwrite, **info)
+    run = Run.start(s.run, s, kind, overwrite=s.overwrite, **info)
     if stacker:
         stacker.save(run.folder / "best" / "stacker.safetensors")
     run.save_predictions("valid", Embeddings(ids, rows, {"run": run.name, "blended": how}))

@@ -11,19 +11,18 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
-from clipknight.caption_methods import open_captioner
-from clipknight.captioner import Captioner
-from clipknight.dataset_targets import images_of_split
-from clipknight.datasets import Dataset, listed_images
-from clipknight.embedding_sources import parts, source_for
+from clipknight.captioning.captioner import Captioner
+from clipknight.captioning.embedding_sources import parts, source_for
+from clipknight.data.datasets import Dataset, listed_images
+from clipknight.data.media import find_media
+from clipknight.data.videos import frame_files, is_video
 from clipknight.errors import user_errors
-from clipknight.gallery import Captioned, write_gallery
-from clipknight.media_files import find_media
-from clipknight.project_paths import OUTPUTS, STARTER
-from clipknight.runs import Run
+from clipknight.files import atomic_file
+from clipknight.methods.registry import open_captioner
+from clipknight.paths import OUTPUTS, STARTER
+from clipknight.plots.gallery import Captioned, write_gallery
 from clipknight.settings import parse
-from clipknight.videos import frame_files, is_video
+from clipknight.training.runs import Run, images_of_split
 
 import numpy as np
 import pandas as pd

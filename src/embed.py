@@ -9,10 +9,10 @@ long it takes; a killed run goes on where it stopped.
 import time
 from dataclasses import dataclass
 
-from clipknight.dataset_listing import SPLITS
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
-from clipknight.embedding_cache import CACHE, caption_embeddings, image_embeddings
-from clipknight.encoders import OFFLINE, load_clip
+from clipknight.data.listing import SPLITS
+from clipknight.embedding.cache import CACHE, caption_embeddings, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.clip import OFFLINE, load_clip
 from clipknight.errors import user_errors
 from clipknight.settings import parse
 

@@ -13,16 +13,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
-from clipknight.caption_filter import Filtered, filter_similar
-from clipknight.caption_table import a_few, read_caption_table
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
-from clipknight.datasets import Dataset
-from clipknight.embedding_cache import target_embeddings
-from clipknight.embeddings import Embeddings
-from clipknight.encoders import load_target_encoder
+from clipknight.data.caption_filter import Filtered, filter_similar
+from clipknight.data.caption_table import read_caption_table
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.cache import target_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.clip import load_target_encoder
+from clipknight.embedding.embeddings import Embeddings
 from clipknight.errors import user_errors
-from clipknight.project_paths import OUTPUTS, existing
+from clipknight.files import atomic_file
+from clipknight.messages import a_few
+from clipknight.paths import OUTPUTS, existing
 from clipknight.settings import parse
 
 import numpy as np

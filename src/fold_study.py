@@ -1,7 +1,7 @@
 """How much do random folds flatter nearest neighbours? Out-of-fold Avg-Cos on the training split, KNN and ridge.
 
 Similar captions on both sides of a split leak. At each threshold, folds that keep groups of similar captions whole
-(`clipknight.splits.similarity_groups`) are compared with random folds of the same sizes: what those score more is
+(`similarity_groups`) are compared with random folds of the same sizes: what those score more is
 their flattery. A low threshold may join most images into one group, which is then predicted from few others.
 
     python src/fold_study.py --data input/flickr8k
@@ -11,17 +11,17 @@ their flattery. A low threshold may join most images into one group, which is th
 import json
 from dataclasses import dataclass, field
 
-from clipknight.atomic import atomic_file
-from clipknight.blending import balanced_folds
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
-from clipknight.embedding_cache import image_embeddings
-from clipknight.embeddings import Embeddings
-from clipknight.encoders import OFFLINE, load_clip
+from clipknight.embedding.cache import image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.clip import OFFLINE, load_clip
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.splits import similarity_groups
+from clipknight.ensemble.blending import balanced_folds
+from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.errors import user_errors
-from clipknight.knn import DistanceWeightedKNN
-from clipknight.project_paths import OUTPUTS
+from clipknight.files import atomic_file
+from clipknight.paths import OUTPUTS
 from clipknight.settings import parse
-from clipknight.splits import similarity_groups
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone

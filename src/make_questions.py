@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
 from clipknight.errors import user_errors
-from clipknight.project_paths import OUTPUTS, existing
-from clipknight.sample_questions import questions_about
+from clipknight.files import atomic_file
+from clipknight.paths import OUTPUTS, existing
+from clipknight.sample.questions import questions_about
 from clipknight.settings import parse
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.atomic import atomic_folder
-from clipknight.project_paths import ROOT
-from clipknight.sample_drawing import FPS, draw, draw_frames
-from clipknight.sample_scenes import Clip, Scene, draw_clips, draw_scenes
+from clipknight.files import atomic_folder
+from clipknight.paths import ROOT
+from clipknight.sample.drawing import FPS, draw, draw_frames
+from clipknight.sample.scenes import Clip, Scene, draw_clips, draw_scenes
 from clipknight.settings import parse
 
 import av

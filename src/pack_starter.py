@@ -8,11 +8,11 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.atomic import atomic_folder
 from clipknight.errors import user_errors
-from clipknight.project_paths import ROOT
-from clipknight.runs import Run
+from clipknight.files import atomic_folder
+from clipknight.paths import ROOT
 from clipknight.settings import parse
+from clipknight.training.runs import Run
 
 import torch
 import yaml
@@ -43,7 +43,9 @@ def main(argv=None) -> Path:
     changed = {"corpus": s.corpus, "corpus_share": s.corpus_share, "from_": f"{s.out}/a", "data": "", "run": ""}
     for name, run in packed.items():
         with atomic_folder(out / name) as folder:
-            info = {name: run.info[name] for name in ("script", "predictor", "machine", "space") if name in run.info}
+            info = {
+                name: run.info[name] for name in ("kind", "script", "predictor", "machine", "space") if name in run.info
+            }
             (folder / "run.json").write_text(json.dumps(info | {"finished": True}, indent=1))
             shutil.copytree(run.folder / "best", folder / "best")
             for file in folder.glob("best/**/*.safetensors"):

@@ -22,9 +22,9 @@ from itertools import product
 from string import Template
 
 from clipknight.errors import user_errors
-from clipknight.project_paths import existing
-from clipknight.runs import Run
+from clipknight.paths import existing
 from clipknight.settings import load_settings, parse
+from clipknight.training.runs import Run
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.dataset_targets import images_of_split
-from clipknight.datasets import image_folder
+from clipknight.data.datasets import image_folder
+from clipknight.ensemble.predictors import load_predictor
+from clipknight.ensemble.submission import write_submission
 from clipknight.errors import user_errors
-from clipknight.runs import Run
 from clipknight.settings import parse
-from clipknight.submission import write_submission
+from clipknight.training.runs import Run, images_of_split
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def main(argv=None) -> Path:
         raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
     check_replaceable(out, s.overwrite)
     dataset = image_folder(s.images) if s.images else images_of_split(run, s.split, s.data, s.device)
-    predictor = run.load_predictor(s.device)
+    predictor = load_predictor(run, s.device)
 
     start = time.perf_counter()
     predictions = predictor.predict(

@@ -10,16 +10,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
-from clipknight.embedding_cache import caption_embeddings
-from clipknight.embeddings import unit
-from clipknight.encoders import ClipEncoder, load_clip
+from clipknight.embedding.cache import caption_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.embeddings import unit
+from clipknight.embedding.subregions import SubRegions, encode_subregions
 from clipknight.errors import user_errors
-from clipknight.project_paths import OUTPUTS
+from clipknight.files import atomic_file
+from clipknight.paths import OUTPUTS
+from clipknight.plots.subregion_plots import MACCAP_NOISE, gap_figure, gap_statistics, overlay
 from clipknight.settings import parse, save_settings
-from clipknight.subregion_plots import MACCAP_NOISE, gap_figure, gap_statistics, overlay
-from clipknight.subregions import SubRegions, encode_subregions
 
 import numpy as np
 import pandas as pd

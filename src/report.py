@@ -9,15 +9,15 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
-from clipknight.embeddings import Embeddings
-from clipknight.error_analysis import image_scores
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.embeddings import Embeddings
 from clipknight.errors import user_errors
-from clipknight.gallery import jpeg_base64
-from clipknight.project_paths import OUTPUTS, existing
-from clipknight.runs import Run
+from clipknight.files import atomic_file
+from clipknight.paths import OUTPUTS, existing
+from clipknight.plots.error_analysis import image_scores
+from clipknight.plots.gallery import jpeg_base64
 from clipknight.settings import parse
+from clipknight.training.runs import Run
 
 import faiss
 import numpy as np

@@ -8,19 +8,19 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 
-from clipknight.atomic import atomic_file
-from clipknight.caption_files import by_known_id, one_an_image, read_captions, references_of
-from clipknight.caption_metrics import METRICS, caption_scores
-from clipknight.clip_score import clip_scores, load_joint_clip, target_cosine
-from clipknight.datasets import image_folder
-from clipknight.embedding_cache import image_embeddings
-from clipknight.embeddings import Embeddings
-from clipknight.encoders import MINILM, load_target_encoder
+from clipknight.data.datasets import image_folder
+from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of
+from clipknight.embedding.cache import image_embeddings
+from clipknight.embedding.clip import MINILM, load_target_encoder
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.metrics import avg_cos
+from clipknight.ensemble.submission import read_submission
 from clipknight.errors import user_errors
-from clipknight.metrics import avg_cos
-from clipknight.project_paths import existing
+from clipknight.files import atomic_file
+from clipknight.paths import existing
+from clipknight.scoring.caption_metrics import METRICS, caption_scores
+from clipknight.scoring.clip_score import clip_scores, load_joint_clip, target_cosine
 from clipknight.settings import parse
-from clipknight.submission import read_submission
 
 import numpy as np
 import pandas as pd

@@ -11,12 +11,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
-from clipknight.ensemble_plots import ladder_plot
 from clipknight.errors import user_errors
-from clipknight.project_paths import OUTPUTS
-from clipknight.runs import Run
+from clipknight.files import atomic_file
+from clipknight.paths import OUTPUTS
+from clipknight.plots.ensemble_plots import ladder_plot
 from clipknight.settings import parse
+from clipknight.training.runs import Run
 
 
 @dataclass(frozen=True)

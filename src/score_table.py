@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
 from clipknight.errors import user_errors
-from clipknight.project_paths import existing
+from clipknight.files import atomic_file
+from clipknight.paths import existing
 from clipknight.settings import parse
 
 import pandas as pd

@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.atomic import atomic_file
-from clipknight.caption_table import a_few
 from clipknight.errors import user_errors
-from clipknight.project_paths import existing
-from clipknight.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
+from clipknight.files import atomic_file
+from clipknight.messages import a_few
+from clipknight.paths import existing
+from clipknight.plots.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
 from clipknight.settings import load_settings, parse
 
 KEYS = {"paper", "seeds", "systems", "ablations"}

@@ -7,13 +7,12 @@ With a sample_submission.csv in the dataset it says which images are asked for; 
 
 from dataclasses import dataclass
 
-from clipknight.caption_table import a_few
-from clipknight.dataset_targets import images_of_split
-from clipknight.embeddings import Embeddings, unit
+from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.ensemble.submission import check_against_sample, read_submission, sample_ids, write_submission
 from clipknight.errors import user_errors
-from clipknight.runs import Run
+from clipknight.messages import a_few
 from clipknight.settings import parse
-from clipknight.submission import check_against_sample, read_submission, sample_ids, write_submission
+from clipknight.training.runs import Run, images_of_split
 
 import numpy as np
 import pandas as pd

@@ -11,22 +11,23 @@ import copy
 import math
 from dataclasses import dataclass, field, replace
 
-from clipknight.augmentation import BatchMixing, training_batches
-from clipknight.corpora import read_corpus
-from clipknight.dataset_targets import CaptionedDataset
-from clipknight.embedding_cache import encode_images, image_embeddings
-from clipknight.embeddings import Embeddings
-from clipknight.encoders import load_clip
+from clipknight.embedding.cache import encode_images, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.corpora import read_corpus
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.heads import HEADS
+from clipknight.ensemble.model_a import ModelA, apply_head, save_model_a
+from clipknight.ensemble.predictors import save_split_predictions
+from clipknight.ensemble.text_start import check_start, start_from_text
+from clipknight.ensemble.training_images import BatchMixing, training_batches
+from clipknight.ensemble.views import check_sizes
 from clipknight.errors import user_errors
-from clipknight.fine_tuning_settings import FineTuningSettings
-from clipknight.heads import HEADS
-from clipknight.image_predictions import check_sizes
-from clipknight.model_a import ModelA, apply_head, save_model_a
-from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
 from clipknight.processes import in_main_process, wait_for_everyone
-from clipknight.runs import Run
 from clipknight.settings import parse
-from clipknight.text_start import check_start, start_from_text
+from clipknight.training.runs import Run
+from clipknight.training.settings import FineTuningSettings
+from clipknight.training.state import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def main(argv=None) -> float:
     targets = torch.from_numpy(train.mean_targets())
 
     features = image_embeddings(encoder, train.dataset, workers=s.workers).vectors
-    run = Run.start(s.run, s, predictor="clipknight.model_a:ModelAPredictor", resume=s.resume, overwrite=s.overwrite)
+    run = Run.start(s.run, s, "model_a", resume=s.resume, overwrite=s.overwrite)
     description = {
         "head": s.head,
         "dim": features.shape[1],
@@ -132,7 +133,7 @@ def main(argv=None) -> float:
         fine_tune(run, encoder, head, description, train, valid, targets, s)
 
     wait_for_everyone()  # the best model is on disk
-    run.save_split_predictions(data.dataset, s)
+    save_split_predictions(run, data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))
     counts = {"valid_images": len(valid.dataset), "valid_pairs": len(valid.targets)}
     counts |= {"train_images": len(train.dataset), "train_captions": len(train.targets)}

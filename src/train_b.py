@@ -10,15 +10,16 @@ captions themselves by their CLIP text embedding, so it needs captions but no pa
 
 from dataclasses import dataclass, field
 
-from clipknight.dataset_targets import CaptionedDataset, DataSettings
-from clipknight.embedding_cache import caption_embeddings, image_embeddings
-from clipknight.embeddings import Embeddings
-from clipknight.encoders import OFFLINE, load_clip
+from clipknight.embedding.cache import caption_embeddings, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.clip import OFFLINE, load_clip
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.predictors import save_split_predictions
+from clipknight.ensemble.views import check_sizes
 from clipknight.errors import user_errors
-from clipknight.image_predictions import check_sizes
-from clipknight.knn import DistanceWeightedKNN
-from clipknight.runs import Run
 from clipknight.settings import parse
+from clipknight.training.runs import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +71,14 @@ def main(argv=None) -> float:
 
     keys, values = keys_and_values(encoder, train, s)
     fingerprint = encoder.fingerprint("visual")
-    predictor = "clipknight.model_b:ModelBPredictor"
-    run = Run.start(s.run, s, predictor, overwrite=s.overwrite, encoder_fingerprint=fingerprint)
+    run = Run.start(s.run, s, "model_b", overwrite=s.overwrite, encoder_fingerprint=fingerprint)
     knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, metric=s.metric, index=s.index)
     knn.fit(keys, values)
     knn.to_folder(run.folder / "best")
     if s.index != "exact":
         print(f"{s.index} index: recall@{s.n_neighbors or 100} {knn.recall():.4f} against exact search")
 
-    run.save_split_predictions(data.dataset, s)
+    save_split_predictions(run, data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))
     run.log(avg_cos=score)
     counts = {"valid_images": len(valid.dataset), "valid_pairs": len(valid.targets)}

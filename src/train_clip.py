@@ -11,17 +11,17 @@ encoder has none; then the image tower is fine-tuned. Any later --encoder accept
 import math
 from dataclasses import dataclass, replace
 
-from clipknight.augmentation import training_batches
-from clipknight.dataset_targets import CaptionedDataset
-from clipknight.embedding_cache import caption_embeddings, encode_images, image_embeddings
-from clipknight.encoders import load_clip
+from clipknight.embedding.cache import caption_embeddings, encode_images, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.metrics import retrieval_recall
+from clipknight.ensemble.training_images import training_batches
 from clipknight.errors import user_errors
-from clipknight.fine_tuning_settings import FineTuningSettings
-from clipknight.metrics import retrieval_recall
-from clipknight.optimisation import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
 from clipknight.processes import in_main_process, wait_for_everyone
-from clipknight.runs import Run
 from clipknight.settings import parse
+from clipknight.training.runs import Run
+from clipknight.training.settings import FineTuningSettings
+from clipknight.training.state import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def main(argv=None) -> dict:
     keys = keys_of(encoder, train)
     if encoder.joint and not s.epochs:
         raise ValueError(f"encoder {s.encoder!r} has a trained projection: with --epochs 0 nothing is left to train")
-    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite)
+    run = Run.start(s.run, s, "clip", resume=s.resume, overwrite=s.overwrite)
 
     if not encoder.joint:
         going_on = s.resume and (run.folder / "last" / "state.pt").is_file()

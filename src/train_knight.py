@@ -10,20 +10,20 @@ No image is seen. With --from the captions of the valid images are scored after 
 
 from dataclasses import dataclass
 
-from clipknight.anchors import AnchorCaptioner, AnchorKnight, anchored_captions
-from clipknight.caption_batches import TokenizedCaptions
-from clipknight.caption_index import CaptionIndex
-from clipknight.captioner import Captioner
-from clipknight.corpora import caption_encoder
-from clipknight.decoder_training import take_over_mapper, train
-from clipknight.decoder_training_settings import DecoderTrainingSettings
-from clipknight.decoders import CompactSize, load_decoder
-from clipknight.encoders import pick_device, pick_precision
+from clipknight.captioning.caption_batches import TokenizedCaptions
+from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import Captioner
+from clipknight.captioning.decoders import CompactSize, load_decoder
+from clipknight.captioning.knight import Knight
+from clipknight.captioning.training import take_over_mapper, train
+from clipknight.captioning.training_corpus import TrainingCorpus
+from clipknight.captioning.training_settings import DecoderTrainingSettings
+from clipknight.devices import pick_device, pick_precision
+from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
-from clipknight.knight import Knight
-from clipknight.runs import Run
+from clipknight.methods.clms import AnchorCaptioner, AnchorKnight, anchored_captions
 from clipknight.settings import parse
-from clipknight.training_corpus import TrainingCorpus
+from clipknight.training.runs import Run
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ def main(argv=None) -> float:
         said = captioner.caption(images.vectors, s.num_beams, s.max_tokens).texts
         return dict(zip(images.ids, said, strict=True))
 
-    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite, space=read.space)
+    run = Run.start(s.run, s, "knight", resume=s.resume, overwrite=s.overwrite, space=read.space)
     best = train(run, model, tokenizer, captions, held_captions, description, s, valid, say if images else None)
     run.finish(**best)
     print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))

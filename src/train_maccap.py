@@ -10,21 +10,21 @@ after each epoch, and the best epoch is kept. Without regions, noise and reranki
 
 from dataclasses import dataclass
 
-from clipknight.caption_batches import TokenizedCaptions
-from clipknight.caption_index import CaptionIndex
-from clipknight.corpora import caption_encoder
-from clipknight.decoder_training import take_over_mapper, train
-from clipknight.decoder_training_settings import DecoderTrainingSettings
-from clipknight.decoders import CompactSize, load_decoder
-from clipknight.embedding_sources import parts
-from clipknight.encoders import pick_device, pick_precision
+from clipknight.captioning.caption_batches import TokenizedCaptions
+from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.decoders import CompactSize, load_decoder
+from clipknight.captioning.embedding_sources import parts
+from clipknight.captioning.knight import Knight
+from clipknight.captioning.query_mapper import QUERIES
+from clipknight.captioning.training import take_over_mapper, train
+from clipknight.captioning.training_corpus import TrainingCorpus
+from clipknight.captioning.training_settings import DecoderTrainingSettings
+from clipknight.devices import pick_device, pick_precision
+from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
-from clipknight.knight import Knight
-from clipknight.maccap import COPIES, VARIANCE, MacCap, NoisyRows
-from clipknight.query_mapper import QUERIES
-from clipknight.runs import Run
+from clipknight.methods.maccap import COPIES, VARIANCE, MacCap, NoisyRows
 from clipknight.settings import parse
-from clipknight.training_corpus import TrainingCorpus
+from clipknight.training.runs import Run
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def main(argv=None) -> float:
         said = captioner.caption(whole, s.num_beams, s.new_tokens, s.rerank, "embedding", **regions).texts
         return dict(zip(images.ids, said, strict=True))
 
-    run = Run.start(s.run, s, resume=s.resume, overwrite=s.overwrite, space=read.space)
+    run = Run.start(s.run, s, "maccap", resume=s.resume, overwrite=s.overwrite, space=read.space)
     description = {"method": "maccap", "n_neighbors": 0, "space": read.space, "options": options}
     best = train(run, model, tokenizer, captions, held_captions, description, s, valid, say if images else None)
     run.finish(**best)

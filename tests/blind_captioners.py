@@ -1,9 +1,9 @@
 """Captioners of a random language model of words, which nothing conditions, and a space in which words have places."""
 
-from clipknight.caption_index import CaptionIndex
-from clipknight.corpora import Corpus
-from clipknight.embeddings import unit
-from clipknight.knight import Knight
+from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.knight import Knight
+from clipknight.embedding.corpora import Corpus
+from clipknight.embedding.embeddings import unit
 
 import numpy as np
 import pandas as pd

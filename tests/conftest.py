@@ -6,11 +6,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import clipknight.project_paths
+import clipknight.paths
 
 # Before any module copies it: tests never touch the project's own outputs/.
-clipknight.project_paths.OUTPUTS = Path(tempfile.mkdtemp(prefix="clipknight-tests-"))
-atexit.register(shutil.rmtree, clipknight.project_paths.OUTPUTS, ignore_errors=True)
+clipknight.paths.OUTPUTS = Path(tempfile.mkdtemp(prefix="clipknight-tests-"))
+atexit.register(shutil.rmtree, clipknight.paths.OUTPUTS, ignore_errors=True)
 
 import pytest  # noqa: E402
 import tiny_models  # noqa: E402
@@ -23,7 +23,7 @@ torch.set_num_threads(1)  # fast beside other work, and the same sums everywhere
 @pytest.fixture(scope="session")
 def outputs() -> Path:
     """Stands for outputs/ in every test; give each run a name of its own."""
-    return clipknight.project_paths.OUTPUTS
+    return clipknight.paths.OUTPUTS
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def knight_argv(coloured, colour_encoder):
 def knight_run(knight_argv, image_run) -> str:
     """A Knight that says the colours of pictures: taught text alone, then judged by the embeddings of `image_run`."""
     import train_knight
-    from clipknight import decoder_training
+    from clipknight.captioning import training as decoder_training
 
     train_knight.main(knight_argv("first", "--epochs=12"))
     with pytest.MonkeyPatch.context() as patched:
@@ -117,7 +117,7 @@ def maccap_argv(knight_argv, colour_clip):
 def maccap_run(maccap_argv, colour_clip) -> str:
     """A MacCap that says the colours of pictures: taught text alone, judged by their sub-regions."""
     import train_maccap
-    from clipknight import decoder_training
+    from clipknight.captioning import training as decoder_training
 
     noise = ["--variance=0.005", "--image_variance=0.001"]
     train_maccap.main(maccap_argv("maccap-first", "--epochs=24", *noise))

@@ -2,9 +2,9 @@
 
 import json
 
-from clipknight.embeddings import Embeddings
-from clipknight.optimisation import TrainingState
-from clipknight.runs import Run
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.training.runs import Run
+from clipknight.training.state import TrainingState
 
 import numpy as np
 import pytest

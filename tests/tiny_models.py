@@ -45,7 +45,7 @@ def write_clip(folder: Path, seed: int = 0) -> Path:
 
 def write_colour_clip(folder: Path) -> Path:
     """The CLIP of `write_clip` with projections, by least squares, that lay pictures, patches, captions by colour."""
-    from clipknight.encoders import load_clip
+    from clipknight.embedding.clip import load_clip
 
     encoder = load_clip(str(write_clip(folder)), "cpu", "fp32")
     visual, colours = encoder.visual, torch.eye(16)[: len(COLOURS)]
@@ -113,7 +113,7 @@ def write_colour_encoder(folder: Path) -> Path:
 
 def write_language_model(folder: Path, kind: str, seed: int = 0, positions: int = 48) -> Path:
     """A one-layer causal language model of 32 numbers a token, with weights large enough to say varied things."""
-    from clipknight.decoders import learn_tokenizer
+    from clipknight.captioning.decoders import learn_tokenizer
 
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin, get_type_hints
 
-from clipknight.atomic import atomic_file
+from clipknight.files import atomic_file
 
 import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings

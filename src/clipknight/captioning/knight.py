@@ -1,0 +1,128 @@
+"""Knight: a mapper turns vectors into a prefix, after which a language model says the caption (Knight, eq. 3-8).
+
+Trained on text alone: the vectors are a caption's nearest other captions. At inference they are the captions nearest
+to an image's embedding, or for a video one mean of such neighbours a frame, so the decoder never meets an image.
+"""
+
+import copy
+import json
+from pathlib import Path
+
+from clipknight.captioning.query_mapper import QueryMapper
+from clipknight.embedding.scaling import root_scaled
+from clipknight.files import atomic_folder
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+IGNORED = -100  # label of a position that is not learnt
+
+
+class Mapper(nn.Sequential):
+    """Three layers with ReLU between, for each vector by itself: (B, k, D) -> (B, k, width of the decoder)."""
+
+    def __init__(self, dim: int, width: int):
+        super().__init__(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What it is rebuilt from, beside the decoder."""
+        return {"dim": self[0].in_features}
+
+
+class Knight(nn.Module):
+    """`decoder`, any causal language model that takes inputs_embeds, after a prefix by `mapper`.
+
+    `noise` is the deviation of Gaussian noise on each number of the rows, which are scaled to length √D first, so that
+    a number's own deviation is 1; in training alone. The authors' code takes .5, CapDec's variance .016 is √(.016·D).
+    With `queries`, the mapper is MacCap's and the prefix as long as they are many.
+    """
+
+    def __init__(self, decoder: PreTrainedModel, dim: int, noise: float = 0.0, queries: int = 0):
+        super().__init__()
+        width = decoder.get_input_embeddings().embedding_dim
+        self.decoder, self.noise = decoder, noise
+        self.mapper = QueryMapper(dim, width, queries) if queries else Mapper(dim, width)
+
+    def prefix(self, vectors: Tensor) -> Tensor:
+        """(B, k, D) -> (B, k or queries, width)."""
+        scaled = root_scaled(vectors)
+        if self.training and self.noise:
+            scaled = scaled + self.noise * torch.randn_like(scaled)
+        return self.mapper(scaled)
+
+    def check_room(self, vectors: int, tokens: int) -> None:
+        """ValueError when so many do not fit the decoder's positions."""
+        room = getattr(self.decoder.config, "max_position_embeddings", None)
+        if room is not None and vectors + tokens > room:
+            raise ValueError(
+                f"a prefix of {vectors} vectors and {tokens} tokens exceed the decoder's {room} positions: "
+                "lower --max_tokens, or the neighbours, frames or queries in the prefix"
+            )
+
+    def forward(self, vectors: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Mean cross-entropy over caption tokens: `tokens` (B, T) end in the end token, `mask` (B, T) is 1 up to it."""
+        prefix = self.prefix(vectors)
+        embedded = torch.cat([prefix, self.decoder.get_input_embeddings()(tokens).to(prefix.dtype)], dim=1)
+        attended = torch.cat([mask.new_ones(prefix.shape[:2]), mask], dim=1)
+        # The last place of the prefix tells the first token, the last token tells none.
+        logits = self.decoder(
+            inputs_embeds=embedded, attention_mask=attended, logits_to_keep=tokens.shape[1] + 1
+        ).logits
+        labels = tokens.masked_fill(mask == 0, IGNORED)
+        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+
+    @torch.inference_mode()
+    def generate(self, vectors: Tensor, end: int, num_beams: int = 5, max_new_tokens: int = 40, **options) -> Tensor:
+        """Token ids (B, up to max_new_tokens) after the prefix of `vectors` (B, k, D); `options` are transformers'."""
+        prefix = self.prefix(vectors)
+        self.check_room(prefix.shape[1], max_new_tokens)
+        return self.decoder.generate(
+            inputs_embeds=prefix,
+            attention_mask=prefix.new_ones(prefix.shape[:2], dtype=torch.long),
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=end,
+            pad_token_id=end,
+            **{"do_sample": False, **options},
+        )
+
+
+def save_knight(
+    model: Knight, tokenizer: PreTrainedTokenizerBase, description: dict, folder: Path, half: bool = False
+) -> None:
+    """Write mapper, decoder and tokenizer into `folder`, which appears whole; `half` stores numbers in 16 bits."""
+    dtype = torch.float16 if half else torch.float32
+    with atomic_folder(folder) as temporary:
+        weights = {
+            name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.mapper.state_dict().items()
+        }
+        save_file(weights, temporary / "mapper.safetensors")
+        decoder = copy.deepcopy(model.decoder).half() if half else model.decoder  # as a whole: tied weights stay tied
+        decoder.save_pretrained(temporary / "decoder")
+        tokenizer.save_pretrained(temporary / "decoder")
+        (temporary / "knight.json").write_text(json.dumps({**model.mapper.sizes, **description}, indent=1))
+
+
+def load_knight(folder: Path) -> tuple[Knight, PreTrainedTokenizerBase, dict]:
+    """(model in evaluation mode, tokenizer, description) of a folder that `save_knight` wrote."""
+    if not (folder / "knight.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no Knight: the run has not finished its first epoch")
+    description = json.loads((folder / "knight.json").read_text())
+    decoder = AutoModelForCausalLM.from_pretrained(folder / "decoder", dtype="float32")
+    model = Knight(decoder, description["dim"], queries=description.get("queries", 0))
+    load_mapper(model, folder)
+    return model.eval(), AutoTokenizer.from_pretrained(folder / "decoder"), description
+
+
+def load_mapper(model: Knight, folder: Path) -> None:
+    """Give `model` the mapper of another run, in `folder`. ValueError when it does not fit."""
+    saved, own = json.loads((folder / "knight.json").read_text()), model.mapper.sizes
+    if saved["dim"] != own["dim"]:
+        raise ValueError(f"{folder} maps vectors of {saved['dim']} numbers, the corpus has vectors of {own['dim']}")
+    if saved.get("queries", 0) != own.get("queries", 0):
+        raise ValueError(f"{folder} has a mapper of {saved.get('queries', 0)} queries, not of {own.get('queries', 0)}")
+    weights = load_file(folder / "mapper.safetensors")
+    model.mapper.load_state_dict({name: tensor.float() for name, tensor in weights.items()})

@@ -1,0 +1,34 @@
+"""MacCap's mapper (Qiu et al. 2024): learnt queries gather any number of vectors into a prefix of fixed length."""
+
+import math
+
+from clipknight.embedding.scaling import root_scaled
+
+import torch
+from torch import Tensor, nn
+
+QUERIES, HEADS = 32, 8  # the authors'; of the heads as many as divide the vectors' numbers
+
+
+class QueryMapper(nn.Module):
+    """(B, n, D) -> (B, queries, width of the decoder), whatever n and the order of the n vectors.
+
+    The queries attend to themselves and to the vectors in one transformer decoder layer; three linear layers with ReLU
+    between follow. Vectors are taken at length √D, also after noise.
+    """
+
+    def __init__(self, dim: int, width: int, queries: int = QUERIES):
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(queries, dim))
+        self.layer = nn.TransformerDecoderLayer(dim, math.gcd(dim, HEADS), 4 * dim, batch_first=True)
+        self.norm = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, width))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        gathered = self.layer(self.queries.expand(len(vectors), -1, -1), root_scaled(vectors))
+        return self.mlp(self.norm(gathered))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What it is rebuilt from, beside the decoder."""
+        return {"dim": self.queries.shape[1], "queries": len(self.queries)}

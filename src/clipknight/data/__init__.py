@@ -1,0 +1,1 @@
+"""Datasets in the layouts people have: listings, pictures, clips, captions, questions."""

@@ -1,0 +1,170 @@
+"""A dataset: its images (or videos), their captions and splits, read from the folder users already have.
+
+>>> data = read_dataset("input/flickr8k")                                                          # doctest: +SKIP
+>>> train = data.split("train")                                                                    # doctest: +SKIP
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clipknight.data.caption_table import Columns
+from clipknight.data.images import IMAGE_SUFFIXES
+from clipknight.data.layouts import read_listing
+from clipknight.data.listing import (
+    NO_CAPTIONS,
+    NO_SPLITS,
+    SPLITS,
+    Listing,
+    among,
+    checked_tables,
+    require_captions_to_learn,
+)
+from clipknight.data.media import walk
+from clipknight.messages import a_few
+from clipknight.paths import existing
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """`images`: id, path, split ("" for none), sorted by id. `captions`: id, caption, caption_id, in the images' order.
+
+    An id is the path relative to the image folder without its suffix; `captions` keeps file order within an image.
+    """
+
+    name: str
+    root: Path
+    layout: str
+    images: pd.DataFrame
+    captions: pd.DataFrame
+    sample_submission: Path | None = None
+    media: str = "image"  # or "video": then `images` holds video files
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(N,) str."""
+        return self.images["id"].to_numpy(dtype=object)
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether any image is in train or valid. Test alone may only mean that it has no captions."""
+        return bool(self.images["split"].isin(["train", "valid"]).any())
+
+    def split(self, name: str) -> "Dataset":
+        """Only the images of one split, and their captions."""
+        if name not in SPLITS:
+            raise ValueError(f"no split {name!r}; {', '.join(map(repr, SPLITS))}")
+        return self._of(self.images[self.images["split"] == name])
+
+    def first(self, count: int) -> "Dataset":
+        """The first `count` images, and their captions."""
+        return self._of(self.images.head(count))
+
+    def _of(self, images: pd.DataFrame) -> "Dataset":
+        captions = self.captions[among(self.captions["id"], images["id"])].reset_index(drop=True)
+        return replace(self, images=images.reset_index(drop=True), captions=captions)
+
+    def require_captions(self, name: str) -> "Dataset":
+        """`split(name)`, with ValueError if it is empty or any of its images has no caption."""
+        part = self.split(name)
+        if not len(part):
+            raise ValueError(f"{self.name} has no image in {name or 'no split'!r}: {self.summary()}")
+        bare = part.images["id"][~among(part.images["id"], part.captions["id"])]
+        if len(bare):
+            raise ValueError(
+                f"{len(bare):,} of {len(part):,} {name} images of {self.name} have no caption: {a_few(bare)}"
+            )
+        return part
+
+    def with_split(self, split: "pd.Series | Mapping[str, str]") -> "Dataset":
+        """A copy with the splits of `split` (by id); images it doesn't name keep theirs.
+
+        KeyError for unknown ids; ValueError for unknown splits, and for train or valid images without captions.
+        """
+        new = pd.Series(split, dtype="str")
+        at = pd.Index(self.images["id"]).get_indexer(new.index)
+        if (at < 0).any():
+            raise KeyError(f"{(at < 0).sum():,} ids are not in {self.name}: {a_few(new.index[at < 0])}")
+        if not new.isin(SPLITS).all():
+            raise ValueError(f"no split {a_few(new[~new.isin(SPLITS)].unique())}; {', '.join(map(repr, SPLITS))}")
+        images = self.images.copy()
+        images.iloc[at, images.columns.get_loc("split")] = new.array
+        require_captions_to_learn(images, self.captions)
+        return replace(self, images=images)
+
+    def caption_lists(self) -> dict[str, list[str]]:
+        """Captions by image id; images without any are absent."""
+        texts = self.captions["caption"].tolist()
+        counts = self.captions["id"].value_counts(sort=False)  # in order of appearance
+        ends = counts.cumsum()
+        return {id: texts[end - count : end] for id, count, end in zip(counts.index, counts, ends, strict=True)}
+
+    def summary(self) -> str:
+        """One line: "flickr8k (flickr): 8,091 images (train 6,000, …), 35,455 captions"."""
+        counts = self.images["split"].value_counts()
+        parts = ", ".join(f"{name or 'in no split'} {counts[name]:,}" for name in SPLITS if name in counts)
+        return f"{self.name} ({self.layout}): {len(self):,} {self.media}s ({parts}), {len(self.captions):,} captions"
+
+
+def read_dataset(folder: str | Path, columns: Columns = Columns(), images: str | Path | None = None) -> Dataset:
+    """Read a dataset in any of `clipknight.data.layouts.LAYOUTS`, by its folder or by the file that describes it.
+
+    `images` is the image folder, where it can't be found from the file names. No image is opened. FileNotFoundError for
+    what is missing on disk, ValueError for whatever else is wrong, with file and line.
+    """
+    path = _present(folder)
+    images = None if images is None else _present(images)
+    if images is not None and not images.is_dir():
+        raise NotADirectoryError(f"{images} is a file; images is a folder")
+    name = f"{path.parent.name}-{path.stem}" if path.is_file() else path.name
+    while path.is_dir() and len(inside := _visible(path)) == 1 and inside[0].is_dir():
+        path = inside[0]  # archives often unpack into a folder of their own
+    root = path if path.is_dir() else path.parent
+    sample = root / "sample_submission.csv"
+    listing = read_listing(path, columns, images)
+    return Dataset(
+        name,
+        root,
+        listing.layout,
+        *checked_tables(listing),
+        sample_submission=sample if sample.is_file() else None,
+        media=listing.media,
+    )
+
+
+def image_folder(folder: str | Path) -> Dataset:
+    """Every image below a folder, all in "test", without captions: for prediction."""
+    root = _present(folder)
+    files = walk(root, IMAGE_SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"no image in {root} ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return Dataset(root.name, root, "images", *checked_tables(Listing("images", root, files, NO_CAPTIONS, NO_SPLITS)))
+
+
+def listed_images(paths: Mapping[str, str]) -> Dataset:
+    """The image files `paths` by id, in their order, all in "test", without captions."""
+    images = pd.DataFrame({"id": list(paths), "path": list(paths.values()), "split": "test"}, dtype="str")
+    return Dataset("files", Path.cwd(), "files", images, NO_CAPTIONS)
+
+
+def _present(path: str | Path) -> Path:
+    """The absolute path, from here or from the project's root. FileNotFoundError with the nearest names beside it."""
+    path = Path(os.path.abspath(existing(Path(path).expanduser())))
+    if path.exists():
+        return path
+    if not path.parent.exists():
+        raise FileNotFoundError(f"{path} does not exist, and neither does {path.parent}")
+    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
+    raise FileNotFoundError(f"{path} does not exist" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [folder / name for name in os.listdir(folder) if not name.startswith(".") and name != "__MACOSX"]

@@ -1,0 +1,133 @@
+"""Files of captions by image, and which image among known ones each caption is of."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from clipknight.data.caption_table import read_caption_table
+from clipknight.data.images import IMAGE_SUFFIXES
+from clipknight.data.json_layouts import read_json
+from clipknight.data.listing import numbered
+from clipknight.data.media import VIDEO_SUFFIXES
+from clipknight.messages import a_few
+
+import numpy as np
+import pandas as pd
+
+FORMS = (
+    "COCO results, a list of {image_id, caption}; COCO annotations, {images, annotations}; "
+    "or lists of captions by file, {file: [caption, ...]}"
+)
+
+
+def read_captions(path: str | Path) -> pd.DataFrame:
+    """Rows of name (image id or file), caption, place and number, from a table (CSV, Parquet) or any JSON of FORMS.
+
+    COCO annotations have `file` too, the image's file name. ValueError with file and place for whatever is wrong.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        table = read_caption_table(path)
+        return table.rows[["name", "caption", "number"]].assign(place=table.place)
+    data = read_json(path)
+    if isinstance(data, dict) and isinstance(data.get("annotations"), list):
+        rows = _coco_rows(path, "annotation", data["annotations"])
+        files = {str(image.get("id")): image.get("file_name") for image in data.get("images", [])}
+        files = rows["name"].map(files)
+        rows = rows if files.isna().any() else rows.assign(file=files)
+    elif isinstance(data, list):
+        rows = _coco_rows(path, "entry", data)
+    else:
+        rows = _rows_by_file(path, data)
+    if rows.empty:
+        raise ValueError(f"{path} has no captions")
+    return rows
+
+
+def one_an_image(rows: pd.DataFrame, path: str | Path) -> pd.Series:
+    """Captions by name. ValueError lists images that have several."""
+    twice = rows["name"][rows["name"].duplicated()].unique()
+    if len(twice):
+        raise ValueError(f"{path} has several captions of {len(twice):,} images, not one each: {a_few(twice)}")
+    return rows["caption"].set_axis(rows["name"])
+
+
+def rows_of_images(ids: np.ndarray, names: pd.Series) -> np.ndarray:
+    """Row of each name among `ids`, equal or but for an image or video suffix; -1 for none.
+
+    ValueError if ids become one without their suffix.
+    """
+    media = sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    suffixes = rf"(?i)\.({'|'.join(media)})$"
+    names = names.str.replace("\\", "/", regex=False)
+    at = pd.Index(ids).get_indexer(names)
+    if (at >= 0).all():
+        return at
+    plain = pd.Index(pd.Series(ids, dtype="str").str.replace(suffixes, "", regex=True))
+    if not plain.is_unique:
+        raise ValueError(f"images that differ in their suffix alone: {a_few(plain[plain.duplicated()])}")
+    return np.where(at < 0, plain.get_indexer(names.str.replace(suffixes, "", regex=True)), at)
+
+
+def references_of(
+    ids: np.ndarray, source: str | Path, references: str | Path, allow_partial: bool = False
+) -> tuple[pd.DataFrame, int]:
+    """Rows of the file `references`, with `at`: the row of the image among `ids`, those of the file `source`.
+
+    ValueError for empty captions, and for images that one file alone has; `allow_partial` leaves out what `source`
+    lacks, and the second result is how many images.
+    """
+    rows = read_captions(references)
+    blank = rows["number"][rows["caption"].str.strip() == ""]
+    if len(blank):
+        raise ValueError(f"{references}: empty captions in rows {a_few(blank)}")
+    at = rows_of_images(ids, rows["name"])
+    if "file" in rows and (at < 0).all():
+        at = rows_of_images(ids, rows["file"])
+    unknown = rows["name"][at < 0].unique()
+    if len(unknown) and not allow_partial:
+        raise ValueError(
+            f"{len(unknown):,} captioned images are not in {source}: {a_few(unknown)}; to leave them out pass "
+            "--allow_partial"
+        )
+    uncaptioned = np.setdiff1d(np.arange(len(ids)), at)
+    if len(uncaptioned):
+        raise ValueError(
+            f"{len(uncaptioned):,} of {len(ids):,} images of {source} have no caption in {references}: "
+            f"{a_few(ids[uncaptioned])}"
+        )
+    return rows.assign(at=at)[at >= 0], len(unknown)
+
+
+def by_known_id(captions: pd.Series, ids: np.ndarray, place: str | Path) -> dict[str, str]:
+    """`captions` (by name) by the id their image has among `ids`. ValueError lists the images that `place` lacks."""
+    at = rows_of_images(ids, captions.index.to_series())
+    if (at < 0).any():
+        raise ValueError(f"{(at < 0).sum():,} captioned images are not in {place}: {a_few(captions.index[at < 0])}")
+    twice = pd.Index(at).duplicated(keep=False)
+    if twice.any():
+        raise ValueError(f"captions of one image of {place}: {a_few(captions.index[twice])}")
+    return dict(zip(ids[at], captions, strict=True))
+
+
+def _coco_rows(path: Path, kind: str, entries: list) -> pd.DataFrame:
+    complete = [
+        isinstance(entry, dict) and "image_id" in entry and isinstance(entry.get("caption"), str) for entry in entries
+    ]
+    if not all(complete):
+        wrong = [number for number, whole in enumerate(complete, 1) if not whole]
+        raise ValueError(f"{path}: {kind} {a_few(wrong)} lacks image_id or caption. Forms that are read: {FORMS}")
+    names = [str(entry["image_id"]) for entry in entries]
+    return numbered(names, f"{path.name}, {kind}", caption=[entry["caption"] for entry in entries])
+
+
+def _rows_by_file(path: Path, data) -> pd.DataFrame:
+    lists = data.items() if isinstance(data, dict) else [("", None)]
+    lists = {name: [texts] if isinstance(texts, str) else texts for name, texts in lists}
+    if wrong := [name for name, texts in lists.items() if not _are_captions(texts)]:
+        raise ValueError(f"{path}: no captions at {a_few(map(repr, wrong))}. Forms that are read: {FORMS}")
+    names = [name for name, texts in lists.items() for _ in texts]
+    return numbered(names, f"{path.name}, caption", caption=[text for texts in lists.values() for text in texts])
+
+
+def _are_captions(texts: Iterable) -> bool:
+    return isinstance(texts, list) and bool(texts) and all(isinstance(text, str) for text in texts)

@@ -1,0 +1,47 @@
+"""Which device and precision a command computes with, and memory that the process keeps.
+
+By default glibc maps each array above 32 MiB anew and gives it back when it is freed. A model's activations on a CPU
+are such arrays, in every batch, and the kernel spends up to half of the time zeroing their pages. Kept, they make
+encoding and training up to twice as fast (benchmarks/encoding_speed.py), for a process that stays as large as it was.
+"""
+
+import ctypes
+import functools
+
+import torch
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # mallopt's parameters, as in glibc's malloc.h
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Tell malloc so, once; False where it cannot be told (macOS, Windows, musl)."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    wanted = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}
+    return all([mallopt(parameter, value) for parameter, value in wanted.items()])
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU, for which freed memory is kept."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The named precision; `auto` is bf16 where the hardware multiplies it natively, else fp32."""
+    if name not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision {name!r} is none of auto, {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return PRECISIONS[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.bfloat16 if native else torch.float32

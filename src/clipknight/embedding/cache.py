@@ -1,0 +1,253 @@
+"""Encode once, keep on disk: image embeddings, caption keys and targets, resumable and bound to their encoder.
+
+A cache folder is named by a digest of the encoder's fingerprint and of what was encoded, so a changed photo, caption or
+weight leads to another folder, never to a stale row.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from clipknight.data.datasets import Dataset
+from clipknight.data.images import UnreadableImage, find_unreadable, read_image
+from clipknight.devices import pick_precision
+from clipknight.embedding.clip import MINILM, ClipEncoder
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.subregions import subregion_features
+from clipknight.paths import OUTPUTS
+from clipknight.processes import in_main_process, wait_for_everyone
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+CACHE = str(OUTPUTS / "embeddings")
+CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
+
+
+class UnreadableImages(ValueError):
+    """Some images cannot be read; the message lists them, `reasons` maps path to reason."""
+
+    def __init__(self, reasons: dict[str, str]):
+        self.reasons = reasons
+        listed = "\n  ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:20])
+        more = f"\n  and {len(reasons) - 20} more" if len(reasons) > 20 else ""
+        super().__init__(
+            f"{len(reasons)} unreadable images:\n  {listed}{more}\n"
+            "Mend or remove them, or pass --skip_unreadable to go on."
+        )
+
+
+def image_embeddings(
+    encoder: ClipEncoder,
+    dataset: Dataset,
+    cache: str | Path = CACHE,
+    batch_size: int = 64,
+    workers: int = 2,
+    skip_unreadable: bool = False,
+) -> Embeddings:
+    """Unit image embeddings (N, D) of all images of `dataset`, by image id.
+
+    UnreadableImages unless they are skipped, and when not one can be read.
+    """
+    return _images("images", encoder, encoder.encode_pixels, dataset, cache, batch_size, workers, skip_unreadable)
+
+
+def subregion_embeddings(
+    encoder: ClipEncoder,
+    dataset: Dataset,
+    regions: int,
+    cache: str | Path = CACHE,
+    batch_size: int = 32,
+    workers: int = 2,
+    skip_unreadable: bool = False,
+) -> Embeddings:
+    """Rows (N, (1 + regions)·D) by image id: the unit image embedding, then its unit sub-regions, most attended first.
+
+    UnreadableImages as above; ValueError for more regions than the encoder sees cells.
+    """
+
+    def encode(pixels: torch.Tensor) -> np.ndarray:
+        found = subregion_features(encoder, pixels, regions)
+        return np.concatenate([found.whole[:, None], found.regions], axis=1).reshape(len(pixels), -1)
+
+    of = f"regions{regions}"
+    return _images(of, encoder, encode, dataset, cache, batch_size, workers, skip_unreadable)
+
+
+def _images(
+    of: str,
+    encoder: ClipEncoder,
+    encode: Callable,
+    dataset: Dataset,
+    cache: str | Path,
+    batch_size: int,
+    workers: int,
+    skip_unreadable: bool,
+) -> Embeddings:
+    paths = dataset.images["path"].tolist()
+    stats = [Path(path).stat() for path in paths]
+    rows = [f"{i}\t{s.st_size}\t{s.st_mtime_ns}" for i, s in zip(dataset.ids, stats, strict=True)]
+    fingerprint = encoder.fingerprint("visual")
+    folder = _cache_folder(cache, dataset, of, encoder.name, fingerprint, rows)
+
+    def batches(start: int) -> Iterator[np.ndarray]:
+        return _encoded_batches(encoder, encode, paths[start:], batch_size, workers)
+
+    meta = {"encoder": encoder.name, "fingerprint": fingerprint, "of": of, "dataset": dataset.name}
+    return _cached(folder, dataset.ids, batches, batch_size, meta, paths, skip_unreadable)
+
+
+def caption_embeddings(
+    encoder: ClipEncoder, dataset: Dataset, cache: str | Path = CACHE, batch_size: int = 256
+) -> Embeddings:
+    """Unit CLIP caption embeddings (M, D), the keys of the joint space, by caption id. `dataset`: or a Corpus."""
+    fingerprint = encoder.fingerprint("text")
+    return _captions("keys", encoder.name, fingerprint, encoder.encode_captions, dataset, cache, batch_size)
+
+
+def target_embeddings(
+    target_encoder,
+    dataset: Dataset,
+    cache: str | Path = CACHE,
+    batch_size: int = 128,
+    name: str = MINILM,
+    precision: str = "fp32",
+) -> Embeddings:
+    """Unit targets (M, 384 for MiniLM) by caption id, computed in float32: predictions are scored against them.
+
+    A corpus that is only searched may take `precision` "auto": three times as fast in bf16, cosine .99998 to float32.
+    """
+    device = target_encoder.device
+    reduced = pick_precision(precision, device)
+    fingerprint = target_fingerprint(target_encoder)
+    if reduced != torch.float32:
+        fingerprint = f"{fingerprint}-{str(reduced).partition('.')[2]}"
+
+    def encode(captions: list[str]) -> np.ndarray:
+        with torch.autocast(device.type, reduced, enabled=reduced != torch.float32):
+            vectors = target_encoder.encode(
+                captions, batch_size=batch_size, show_progress_bar=False, convert_to_tensor=True
+            )
+        return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()  # of 16 bits: lengths only near 1
+
+    return _captions("targets", name, fingerprint, encode, dataset, cache, CAPTION_CHUNK)
+
+
+def target_fingerprint(target_encoder) -> str:
+    """Digest of the target encoder's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(target_encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 64, workers: int = 2) -> np.ndarray:
+    """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages."""
+    vectors = np.concatenate(list(_encoded_batches(encoder, encoder.encode_pixels, paths, batch_size, workers)))
+    if np.isnan(vectors[:, 0]).any():
+        raise _why_nan([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))])
+    return vectors
+
+
+def _why_nan(paths: Sequence[str]) -> ValueError:
+    """The error for images without an embedding: they cannot be read, or the encoder itself gave NaN."""
+    if reasons := find_unreadable(paths):
+        return UnreadableImages(reasons)
+    return ValueError(f"the encoder gives NaN for {len(paths)} images, {paths[0]} first: try --precision fp32")
+
+
+def _encoded_batches(
+    encoder: ClipEncoder, encode: Callable, paths: Sequence[str], batch_size: int, workers: int
+) -> Iterator[np.ndarray]:
+    """Rows `encode` gives for the pixels of `paths`, in that order, a batch at a time; NaN for an unreadable image."""
+    workers = workers if len(paths) > batch_size else 0
+    for pixels, readable in DataLoader(_Pixels(paths, encoder.preprocess), batch_size, num_workers=workers):
+        vectors = encode(pixels)
+        vectors[~readable.numpy()] = np.nan
+        yield vectors
+
+
+class _Pixels(TorchDataset):
+    def __init__(self, paths: Sequence[str], preprocess: Callable):
+        self.paths, self.preprocess = paths, preprocess
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, bool]:
+        try:
+            return self.preprocess(read_image(self.paths[i])), True
+        except UnreadableImage:
+            from PIL import Image
+
+            return torch.zeros_like(self.preprocess(Image.new("RGB", (64, 64)))), False
+
+
+def _captions(
+    of: str, name: str, fingerprint: str, encode: Callable, dataset: Dataset, cache, chunk: int
+) -> Embeddings:
+    captions, ids = dataset.captions["caption"].tolist(), dataset.captions["caption_id"].to_numpy()
+    rows = [f"{i}\t{caption}" for i, caption in zip(ids, captions, strict=True)]
+    folder = _cache_folder(cache, dataset, of, name, fingerprint, rows)
+
+    def batches(start: int) -> Iterator[np.ndarray]:
+        for i in range(start, len(captions), chunk):
+            yield encode(captions[i : i + chunk])
+
+    meta = {"encoder": name, "fingerprint": fingerprint, "of": of, "dataset": dataset.name}
+    return _cached(folder, ids, batches, chunk, meta)
+
+
+def _cache_folder(cache, dataset: Dataset, of: str, name: str, fingerprint: str, rows: list[str]) -> Path:
+    digest = hashlib.sha256("\n".join([fingerprint, *rows]).encode()).hexdigest()[:12]
+    return Path(cache) / dataset.name / f"{of}-{Path(name).name.replace(':', '-')}-{digest}"
+
+
+def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None, skip_unreadable=False) -> Embeddings:
+    if in_main_process() and not (folder / "meta.json").is_file():
+        partial = folder.with_name(folder.name + ".partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
+        # A caption's NaN is left to Embeddings, which refuses it by its id.
+        unreadable = np.zeros(len(ids), bool) if paths is None else np.isnan(vectors[:, 0])
+        if unreadable.all() or (unreadable.any() and not skip_unreadable):
+            raise _why_nan([paths[i] for i in np.flatnonzero(unreadable)])
+        if unreadable.any():
+            meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}
+            ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]
+        Embeddings(ids, vectors, meta).save(folder)
+        shutil.rmtree(partial)
+    wait_for_everyone()
+    embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
+    if skipped := embeddings.meta.get("skipped"):
+        if not skip_unreadable:  # kept by a call that skipped them
+            left_out = set(skipped)
+            raise UnreadableImages(find_unreadable([p for i, p in zip(ids, paths, strict=True) if i in left_out]))
+        print(f"left out: {len(skipped)} unreadable images of {meta['dataset']}")
+    return embeddings
+
+
+def _appended(partial: Path, rows: int, batches, batch_size: int, label: str) -> np.ndarray:
+    """Append each batch to one raw file, going on after the last whole batch of an earlier, killed attempt."""
+    file = next(partial.glob("rows-*.f32"), None)
+    done = 0
+    if file is not None:
+        row_bytes = 4 * int(file.stem.partition("-")[2])
+        done = file.stat().st_size // row_bytes
+        done = done if done == rows else done // batch_size * batch_size  # the same batches as in one go
+        with open(file, "r+b") as handle:
+            handle.truncate(done * row_bytes)
+    with tqdm(total=rows, initial=done, desc=label, unit="row", disable=done == rows, smoothing=0.1) as bar:
+        for vectors in batches(done) if done < rows else ():
+            file = file or partial / f"rows-{vectors.shape[1]}.f32"
+            with open(file, "ab") as handle:
+                np.ascontiguousarray(vectors, dtype=np.float32).tofile(handle)
+            bar.update(len(vectors))
+    if file is None:
+        raise ValueError(f"{label}: nothing to encode")
+    return np.memmap(file, dtype=np.float32, mode="r", shape=(rows, int(file.stem.partition("-")[2])))

@@ -1,0 +1,140 @@
+"""A dataset together with what its captions mean: one target (M, 384) for each caption."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight.data.caption_augmentation import with_variants
+from clipknight.data.caption_filter import listed_captions
+from clipknight.data.caption_table import Columns
+from clipknight.data.datasets import Dataset, read_dataset
+from clipknight.data.listing import among
+from clipknight.embedding.cache import CACHE, target_embeddings
+from clipknight.embedding.clip import MINILM, load_target_encoder
+from clipknight.embedding.embeddings import Embeddings, concatenate
+from clipknight.embedding.metrics import avg_cos
+from clipknight.embedding.splits import with_made_split
+from clipknight.processes import in_main_process
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Settings that every script with a dataset shares"""
+
+    data: str
+    """dataset folder (or table), in the layout you have it: see input/README.md"""
+    images: str = ""
+    """folder of the images, where the dataset does not say"""
+    image_column: str = Columns.image
+    """a table's column of image files"""
+    caption_column: str = Columns.caption
+    """a table's column of captions"""
+    split_column: str = Columns.split
+    """a table's column of splits"""
+    keep: str = ""
+    """CSV of filter_captions.py: train only on the captions it kept"""
+    target_encoder: str = MINILM
+    """sentence-transformers name or folder: what predictions are to equal"""
+    seed: int = 0
+    """of all that is drawn: a split where the dataset names none, initial weights, order, augmentation, folds"""
+    skip_unreadable: bool = False
+    """predict the test split without its unreadable images, instead of stopping with their list"""
+    device: str = "auto"
+    """auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda, mps"""
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image_column, self.caption_column, self.split_column)
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionedDataset:
+    """`dataset` with splits, its `targets` by caption id, and the name of the target encoder."""
+
+    dataset: Dataset
+    targets: Embeddings
+    target_name: str
+
+    @classmethod
+    def read(
+        cls,
+        data: str | Path,
+        target_encoder: str = MINILM,
+        device: str = "auto",
+        seed: int = 0,
+        columns: Columns = Columns(),
+        images: str | None = None,
+    ) -> "CaptionedDataset":
+        """Read the folder, encode its captions (cached), and make a split where it names none."""
+        dataset = read_dataset(data, columns, images)
+        targets = target_embeddings(load_target_encoder(target_encoder, device), dataset, name=target_encoder)
+        return cls(with_made_split(dataset, targets, Path(CACHE) / dataset.name, seed), targets, target_encoder)
+
+    @classmethod
+    def of(cls, s: DataSettings) -> "CaptionedDataset":
+        """The dataset that a script's settings name."""
+        data = cls.read(s.data, s.target_encoder, s.device, s.seed, s.columns, s.images or None)
+        return data.keeping(s.keep) if s.keep else data
+
+    def split(self, name: str) -> "CaptionedDataset":
+        """One split, every image of which has a caption (ValueError otherwise)."""
+        part = self.dataset.require_captions(name)
+        return CaptionedDataset(part, self.targets.aligned_to(part.captions["caption_id"]), self.target_name)
+
+    def keeping(self, table: str | Path) -> "CaptionedDataset":
+        """Without the training captions that a table of image,caption lacks, and the images that have no other."""
+        images, captions = self.dataset.images, self.dataset.captions
+        train = images["split"] == "train"
+        drop = among(captions["id"], images["id"][train]) & ~listed_captions(self.dataset, table)
+        captions = captions[~drop].reset_index(drop=True)
+        bare = train & ~among(images["id"], captions["id"])
+        if bare.sum() == train.sum():
+            raise ValueError(f"{table} keeps no training caption of {self.dataset.name}")
+        if in_main_process():
+            print(
+                f"{table}: {drop.sum():,} training captions are left out, and {bare.sum():,} of {train.sum():,} "
+                "training images, which have no other"
+            )
+        dataset = dataclasses.replace(self.dataset, images=images[~bare].reset_index(drop=True), captions=captions)
+        return CaptionedDataset(dataset, self.targets.aligned_to(captions["caption_id"]), self.target_name)
+
+    def augmented(self, variants: int, seed: int, device: str = "auto", **how) -> "CaptionedDataset":
+        """With so many variants of each caption (Che 3.5.1), whose targets are encoded once and kept on disk.
+
+        `how`: options of `augmented_caption`.
+        """
+        if not variants:
+            return self
+        captions = with_variants(self.dataset.captions, variants, seed, **how)
+        new = captions[~among(captions["caption_id"], self.dataset.captions["caption_id"])]
+        encoder = load_target_encoder(self.target_name, device)
+        targets = target_embeddings(encoder, dataclasses.replace(self.dataset, captions=new), name=self.target_name)
+        targets = concatenate([self.targets, targets]).aligned_to(captions["caption_id"])
+        return CaptionedDataset(dataclasses.replace(self.dataset, captions=captions), targets, self.target_name)
+
+    @property
+    def image_of_caption(self) -> np.ndarray:
+        """(M,) row of each caption's image."""
+        return self.dataset.images.set_index("id").index.get_indexer(self.dataset.captions["id"])
+
+    def mean_targets(self) -> np.ndarray:
+        """(N, 384) mean of each image's targets, not unit: dotted with a unit row it gives their mean cosine."""
+        starts = np.searchsorted(self.image_of_caption, np.arange(len(self.dataset)))  # captions stand in image order
+        sums = np.add.reduceat(np.asarray(self.targets.vectors, dtype=np.float32), starts, axis=0)
+        return sums / np.bincount(self.image_of_caption, minlength=len(self.dataset))[:, None].astype(np.float32)
+
+    def avg_cos(self, predictions: Embeddings) -> float:
+        """Che eq. 8 of `predictions` over all pairs of this dataset."""
+        return avg_cos(predictions, self.targets, self.dataset.captions["id"].to_numpy())
+
+    def drawn_targets(self, draw: np.random.Generator) -> np.ndarray:
+        """(N, 384) the target of one caption of each image."""
+        return self.targets.vectors[self.drawn_captions(draw)]
+
+    def drawn_captions(self, draw: np.random.Generator) -> np.ndarray:
+        """(N,) row of one caption of each image."""
+        image_of = self.image_of_caption
+        counts = np.bincount(image_of, minlength=len(self.dataset))
+        return np.searchsorted(image_of, np.arange(len(counts))) + draw.integers(counts)

@@ -1,0 +1,96 @@
+"""Rows of id + vector: what every stage reads and writes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clipknight.files import atomic_folder
+
+import numpy as np
+import pandas as pd
+
+CHUNK_ROWS = 65_536  # rows checked at a time, so that a memory-mapped file larger than memory can be
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows of `vectors` (..., D) scaled to length 1; a zero row stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length == 0, 1, length)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """`ids` (N,) unique strings, `vectors` (N, D) float32, and where they come from (`meta`: encoder, fingerprint, …).
+
+    Raises ValueError for duplicate ids, unequal lengths, NaN or infinity.
+    """
+
+    ids: np.ndarray
+    vectors: np.ndarray
+    meta: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "ids", np.asarray(self.ids, dtype=object))
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.ids):
+            raise ValueError(f"{len(self.ids)} ids do not fit vectors of shape {self.vectors.shape}")
+        index = pd.Index(self.ids)
+        if not index.is_unique:
+            raise ValueError(f"duplicate ids: {', '.join(index[index.duplicated()].unique()[:5])}")
+        for start in range(0, len(self.ids), CHUNK_ROWS):
+            finite = np.isfinite(self.vectors[start : start + CHUNK_ROWS]).all(axis=1)
+            if not finite.all():
+                raise ValueError(f"NaN or infinity in the vector of {self.ids[start + int(np.argmin(finite))]!r}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        return self.vectors.shape[1]
+
+    def aligned_to(self, ids: Sequence[str]) -> "Embeddings":
+        """The rows of `ids`, in that order. KeyError lists the ids that have no row."""
+        rows = pd.Index(self.ids).get_indexer(pd.Index(np.asarray(ids, dtype=object)))
+        if (rows < 0).any():
+            missing = np.asarray(ids, dtype=object)[rows < 0]
+            raise KeyError(f"no vector for {len(missing)} of {len(ids)} ids: {', '.join(map(str, missing[:5]))}")
+        if len(rows) == len(self) and (rows == np.arange(len(rows))).all():
+            return self  # a memory-mapped file stays one
+        return Embeddings(self.ids[rows], self.vectors[rows], self.meta)
+
+    def unit(self) -> "Embeddings":
+        """The same rows at length 1."""
+        return Embeddings(self.ids, unit(self.vectors).astype(np.float32), self.meta)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `vectors.npy`, `ids.parquet` and `meta.json` into `folder`, which appears whole."""
+        with atomic_folder(folder) as temporary:
+            np.save(temporary / "vectors.npy", np.asarray(self.vectors, dtype=np.float32))
+            pd.DataFrame({"id": self.ids}).to_parquet(temporary / "ids.parquet")
+            (temporary / "meta.json").write_text(json.dumps(self.meta, indent=1, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, folder: str | Path, fingerprint: str | None = None) -> "Embeddings":
+        """Read a saved folder, vectors memory-mapped.
+
+        FileNotFoundError when there is none; ValueError when it was made with an encoder of another `fingerprint`.
+        """
+        folder = Path(folder)
+        if not (folder / "meta.json").is_file():
+            raise FileNotFoundError(f"no embeddings in {folder}")
+        meta = json.loads((folder / "meta.json").read_text())
+        if fingerprint is not None and meta.get("fingerprint") != fingerprint:
+            raise ValueError(
+                f"{folder} was made with encoder {meta.get('encoder')!r} (fingerprint {meta.get('fingerprint')}), "
+                f"not the present one ({fingerprint}): delete the folder to make it again"
+            )
+        ids = pd.read_parquet(folder / "ids.parquet")["id"].to_numpy(dtype=object)
+        return cls(ids, np.load(folder / "vectors.npy", mmap_mode="r"), meta)
+
+
+def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
+    """All rows of `parts`, which share one dimension, under the first one's meta."""
+    return Embeddings(
+        np.concatenate([part.ids for part in parts]), np.concatenate([part.vectors for part in parts]), parts[0].meta
+    )

@@ -1,0 +1,77 @@
+"""Splits and folds that keep similar captions together.
+
+Near-duplicate captions on both sides of a random split leak, and KNN profits most. Groups are connected components of
+the graph that joins two images when any of their captions' cosine reaches the threshold (5th place of the competition
+that Che et al. 2023 follow: 0.7).
+"""
+
+import hashlib
+from pathlib import Path
+
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.files import atomic_file
+from clipknight.processes import in_main_process, wait_for_everyone
+
+import faiss
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
+
+
+def similarity_groups(targets: Embeddings, image_ids: np.ndarray, threshold: float = 0.7) -> pd.Series:
+    """Group number of each image id. `targets` (M, D) unit rows; `image_ids` (M,) says whose caption each row is.
+
+    Exact range search, one block of queries at a time.
+    """
+    images = pd.Index(pd.unique(np.asarray(image_ids)))
+    node = images.get_indexer(np.asarray(image_ids))
+    index = faiss.IndexFlatIP(targets.dim)
+    vectors = np.ascontiguousarray(targets.vectors, dtype=np.float32)
+    index.add(vectors)
+    edges = []
+    for start in range(0, len(vectors), 2048):
+        limits, _, neighbours = index.range_search(vectors[start : start + 2048], threshold)
+        source = np.repeat(node[start : start + 2048], np.diff(limits).astype(np.int64))
+        edges.append(np.unique(np.stack([source, node[neighbours]]), axis=1))
+    rows, columns = np.concatenate(edges, axis=1)
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(images), len(images)))
+    return pd.Series(connected_components(graph, directed=False)[1], index=images)
+
+
+def grouped_split(groups: pd.Series, shares: dict[str, float] = SHARES, seed: int = 0) -> pd.Series:
+    """Split of each image, whole groups at a time, seeded: each group goes where the most room is left.
+
+    A group too large for any held-out share goes to the first split named.
+    """
+    sizes = groups.value_counts()
+    order = np.random.default_rng(seed).permutation(np.sort(sizes.index))
+    room = {name: share * len(groups) for name, share in shares.items()}
+    first = next(iter(shares))
+    chosen = {}
+    for group in sorted(order, key=lambda g: -sizes[g]):  # stable: the permutation breaks ties
+        name = max(room, key=lambda n: room[n] / shares[n])
+        name = name if room[name] >= sizes[group] else first
+        chosen[group] = name
+        room[name] -= sizes[group]
+    return groups.map(chosen)
+
+
+def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, seed: int = 0) -> Dataset:
+    """`dataset` with a split: its own, else the one saved in `folder`, else one made by similarity groups and saved."""
+    if dataset.has_splits:
+        return dataset
+    digest = hashlib.sha256("\n".join(dataset.ids).encode()).hexdigest()[:12]  # datasets may share a folder's name
+    file = Path(folder) / f"split-{digest}-seed{seed}.csv"
+    if in_main_process() and not file.is_file():
+        split = grouped_split(similarity_groups(targets, dataset.captions["id"].to_numpy()), seed=seed)
+        with atomic_file(file) as temporary:
+            split.rename_axis("id").rename("split").to_csv(temporary)
+        print(f"{dataset.name} names no split: made one by groups of similar captions, {file}")
+    wait_for_everyone()
+    split = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="id")["split"]
+    # Images without captions cannot be grouped or scored: they are there to be predicted.
+    return dataset.with_split(split.reindex(dataset.ids, fill_value="test"))

@@ -1,0 +1,1 @@
+"""Model A, Model B, their blend and the submission."""

@@ -1,0 +1,149 @@
+"""The ensemble: the weighted mean of any number of members' unit predictions (Che et al. 2023, eq. 6)."""
+
+from collections.abc import Mapping, Sequence
+
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.embeddings import CHUNK_ROWS, Embeddings, unit
+from clipknight.ensemble.predictors import load_predictor
+from clipknight.messages import a_few
+from clipknight.training.runs import Run
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from sklearn.model_selection import GroupKFold
+
+
+def open_members(names: Sequence[str]) -> dict[str, Run]:
+    """The members' runs by name. ValueError for fewer than two, or for one given twice."""
+    runs = [Run.open(name) for name in names]
+    if len(runs) < 2:
+        raise ValueError(f"a blend needs two members or more, not {len(runs)} ({a_few(names)}): --members a b")
+    folders = [run.folder.resolve() for run in runs]
+    twice = [run.name for run, folder in zip(runs, folders) if folders.count(folder) > 1]
+    if twice:
+        raise ValueError(f"a member is given twice: {a_few(twice)}; to weigh it more use --weights")
+    return {run.name: run for run in runs}
+
+
+def aligned_members(members: Mapping[str, Embeddings]) -> dict[str, Embeddings]:
+    """All members' predictions in the row order of the first. ValueError when ids or dimensions differ."""
+    if len({member.dim for member in members.values()}) > 1:
+        dims = ", ".join(f"{name} {member.dim}" for name, member in members.items())
+        raise ValueError(f"the members' predictions differ in length: {dims}; blend runs of one target encoder")
+    wanted = pd.Index(pd.unique(np.concatenate([member.ids for member in members.values()])))
+    lacking = {name: wanted.difference(pd.Index(member.ids)) for name, member in members.items()}
+    if any(map(len, lacking.values())):
+        listed = "; ".join(f"{name} lacks {len(ids):,} ({a_few(ids, 3)})" for name, ids in lacking.items() if len(ids))
+        raise ValueError(f"the members predict different images, {len(wanted):,} in all: {listed}")
+    first = next(iter(members.values()))
+    return {name: member.aligned_to(first.ids) for name, member in members.items()}
+
+
+def blend(members: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """Unit rows (N, D) float32 of the weighted mean of the members' unit rows."""
+    mixed = sum(weight * unit(np.asarray(member, np.float64)) for member, weight in zip(members, weights, strict=True))
+    return unit(mixed).astype(np.float32)
+
+
+def fit_weights(members: Sequence[np.ndarray], target_sums: np.ndarray) -> np.ndarray:
+    """Weights (M,), none negative, of sum 1, with the highest Avg-Cos of the blend over all (image, caption) pairs.
+
+    `members` are M arrays (N, D); `target_sums` (N, D) is each image's sum of unit targets: all that the pairs' cosines
+    depend on. The best single member is among the candidates, so the blend is never worse on these rows. ValueError for
+    NaN and for shapes that differ.
+    """
+    moments = _moments(members, target_sums)
+    count = len(members)
+    corners = np.eye(count)
+    equal = np.full(count, 1 / count)
+    sum_is_one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
+    how = {"method": "SLSQP", "jac": True, "bounds": [(0, 1)] * count, "constraints": sum_is_one, "tol": 1e-12}
+    starts = equal, *(0.8 * corners + 0.2 * equal)
+    found = [minimize(blend_loss, start, moments, **how).x for start in starts]
+    candidates = [np.maximum(w, 0) / np.maximum(w, 0).sum() for w in (*found, equal, *corners)]
+    return min(candidates, key=lambda w: blend_loss(w, *moments)[0])  # the first of equals
+
+
+def blend_loss(weights: np.ndarray, gram: np.ndarray, agreement: np.ndarray) -> tuple[float, np.ndarray]:
+    """Minus the mean product of the blend's unit rows with the sums of targets, and its slope (M,).
+
+    `gram` (N, M, M) holds the products of a row's members, `agreement` (N, M) theirs with the row's sum of targets.
+    """
+    along = gram @ weights  # (N, M)
+    length = np.sqrt(np.maximum(along @ weights, 1e-24))
+    cosine = agreement @ weights / length
+    slope = (agreement - cosine[:, None] * along / length[:, None]) / length[:, None]
+    return -cosine.mean(), -slope.mean(axis=0)
+
+
+def _moments(members: Sequence[np.ndarray], target_sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines (N, M, M) between the members of a row, and each one's product (N, M) with the sum of targets."""
+    shapes = {np.shape(target_sums), *map(np.shape, members)}
+    if len(shapes) > 1 or not len(target_sums):
+        raise ValueError(f"members and targets need the same rows and columns, and some; they have {sorted(shapes)}")
+    gram, agreement = [], []
+    for start in range(0, len(target_sums), CHUNK_ROWS // 16):
+        rows = slice(start, start + CHUNK_ROWS // 16)
+        units = unit(np.stack([np.asarray(member[rows], dtype=np.float64) for member in members], axis=1))
+        gram.append(units @ units.transpose(0, 2, 1))
+        agreement.append((units @ np.asarray(target_sums[rows], dtype=np.float64)[:, :, None])[:, :, 0])
+    gram, agreement = np.concatenate(gram), np.concatenate(agreement)
+    if not (np.isfinite(gram).all() and np.isfinite(agreement).all()):
+        raise ValueError("NaN or infinity among the members' predictions or the targets")
+    return gram, agreement
+
+
+def balanced_folds(groups: np.ndarray, folds: int, seed: int = 0) -> np.ndarray:
+    """Fold (N,) of each row: whole groups, the largest first into the smallest fold; the seed orders equal ones."""
+    names, number = np.unique(np.asarray(groups), return_inverse=True)
+    if not 2 <= folds <= len(names):
+        raise ValueError(
+            f"{folds} folds out of {len(names)} groups of similar captions: give 2 folds or more, at most one a group"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(names))[number]
+    fold = np.empty(len(number), dtype=np.int64)
+    for i, (_, rows) in enumerate(GroupKFold(folds).split(number, groups=shuffled)):
+        fold[rows] = i
+    return fold
+
+
+def cross_fitted(
+    members: Sequence[np.ndarray], target_sums: np.ndarray, groups: np.ndarray, folds: int = 5, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Out-of-fold blend: (N, D) unit rows, each by weights fitted on the other folds, whose groups it shares none of.
+
+    Also returns the fold (N,) of each row and the weights (folds, M).
+    """
+    fold = balanced_folds(groups, folds, seed)
+    blended = np.empty(np.shape(target_sums), dtype=np.float32)
+    weights = np.empty((folds, len(members)))
+    for f in range(folds):
+        own = fold == f
+        weights[f] = fit_weights([member[~own] for member in members], target_sums[~own])
+        blended[own] = blend([member[own] for member in members], weights[f])
+    return blended, fold, weights
+
+
+class BlendPredictor:
+    """Predictions of a blend for any images: each member's own, blended with the run's weights."""
+
+    def __init__(self, run: Run, device: str = "auto"):
+        info = run.info
+        self.members = {name: load_predictor(Run.open(name), device) for name in info["members"]}
+        self.weights, self.name = info["weights"], run.name
+
+    def predict(
+        self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
+    ) -> Embeddings:
+        """Unit predictions (N, target_dim) by image id."""
+        options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
+        members = aligned_members(
+            {name: member.predict(dataset, **options) for name, member in self.members.items()}
+        ).values()
+        ids = next(iter(members)).ids
+        return Embeddings(ids, self.combined([member.vectors for member in members]), {"run": self.name})
+
+    def combined(self, members: Sequence[np.ndarray]) -> np.ndarray:
+        """Unit rows (N, D) of the members' rows."""
+        return blend(members, self.weights)

@@ -1,0 +1,359 @@
+"""Model B: nearest-neighbour regression weighted by distance (Che et al. 2023, eq. 4-5), a scikit-learn estimator."""
+
+import json
+import math
+from numbers import Integral, Real
+from pathlib import Path
+
+from clipknight.embedding.embeddings import unit
+from clipknight.files import atomic_folder
+
+import faiss
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+PAPER_NEIGHBORS = 100
+SPARE = 16  # candidates beyond the k asked for: they settle ties at the k-th place without a second search
+INDEX_PARAMS = {"exact": (), "ivf": ("nlist", "nprobe"), "hnsw": ("M", "efConstruction", "efSearch")}
+
+
+class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Predict the average of the values of the k nearest keys, each weighted by w = coef / (d**power + delta).
+
+    The paper prints delta inside the exponent, where it hardly guards against d = 0; here it is added to d**power. The
+    sum is divided by the sum of the weights instead of by k: scaled to unit length both are the same vector, and this
+    one is a sound average without that too. So `coef` cancels; it shows in `neighbor_weights`.
+
+    Distances: 1 - cos, computed as ½|u-v|² of unit rows in float32, so never negative, precise when small, 0 for twins.
+    A zero row is at distance 1 from all, as in scikit-learn. Weights are float64. Neighbours are sorted by distance,
+    then by row number; with the exact index they do not depend on how queries are batched.
+
+    Memory: float32 keys of unit length (euclidean: any float32 keys) are held as given, memory-mapped or not; others
+    are copied once. ivf and hnsw hold one more copy. Float32 values give float32 predictions, all others float64.
+
+    Parameters
+    ----------
+    n_neighbors : int, default None: the paper's 100, or all allowed keys where there are fewer.
+    weights : "inverse" (the formula above), "uniform", or a callable from distances (q, k) to weights (q, k).
+        Where power and delta make a weight infinite (delta=0 and d=0), such keys share all the weight.
+    metric : "cosine" or "euclidean".
+    index : "exact"; "ivf" and "hnsw" are approximate, see `recall`. Queries they leave short are searched exactly.
+    index_params : faiss's names. ivf: nlist, nprobe; hnsw: M, efConstruction, efSearch.
+    unit_output : scale predictions to unit length, where y has more than one column.
+    batch_size : queries searched at a time; memory beyond data and result grows with it alone.
+
+    Attributes: keys_ (n, d) float32 as compared, values_ (n, t) or (n,), groups_ (n,) or None, index_ faiss or None.
+
+    >>> knn = DistanceWeightedKNN(n_neighbors=2, unit_output=False)
+    >>> float(knn.fit([[1, 0], [0, 1], [-1, 0]], [1.0, 2.0, 9.0]).predict([[1, 1]]).round(3)[0])
+    1.5
+    """
+
+    def __init__(
+        self,
+        n_neighbors=None,
+        *,
+        weights="inverse",
+        power=6,
+        delta=1e-4,
+        coef=1e-3,
+        metric="cosine",
+        index="exact",
+        index_params=None,
+        unit_output=True,
+        batch_size=1024,
+    ):
+        self.n_neighbors = n_neighbors
+        self.weights = weights
+        self.power = power
+        self.delta = delta
+        self.coef = coef
+        self.metric = metric
+        self.index = index
+        self.index_params = index_params
+        self.unit_output = unit_output
+        self.batch_size = batch_size
+
+    def fit(self, X, y, groups=None):
+        """Keys X (n, d), their values y (n,) or (n, t); `groups` (n,) names what each key belongs to (image, fold)."""
+        self._check_parameters()
+        if issparse(y):
+            raise TypeError("y is sparse: give it as a dense array")
+        # No target dtype: rows are brought to float32 in chunks below, so that a mapped file is not read into memory.
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
+        self.groups_ = None if groups is None else _group_labels(groups, len(X))
+        self.keys_ = self._rows(X)
+        self._zero = ~self.keys_.any(axis=1)
+        self.values_ = np.ascontiguousarray(y, dtype=np.float32 if y.dtype == np.float32 else np.float64)
+        self.index_ = None if self.index == "exact" else self._build_index()
+        return self
+
+    def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, groups=None):
+        """Distances (q, k) float64 and row numbers (q, k) of the nearest keys, as in scikit-learn.
+
+        X None: for every key, its neighbours without itself (its twins stay). `groups` (q,): see `predict`.
+        ValueError when any query has fewer than k keys left to choose from.
+        """
+        queries, codes, excluded = self._queries(X, groups)
+        found = list(self._search(queries, self._k(n_neighbors, len(queries), codes, excluded), codes, excluded))
+        indices = np.concatenate([index for _, _, index in found])
+        if not return_distance:
+            return indices
+        return np.concatenate([distance for _, distance, _ in found]), indices
+
+    def predict(self, X=None, *, groups=None):
+        """Values for X (q, d), or for every key without itself when X is None.
+
+        `groups` (q,): keys whose group, as given to `fit`, is the query's own are left out; a group that no key has
+        leaves out nothing.
+        """
+        return self._predict(*self._queries(X, groups))
+
+    def predict_leave_group_out(self, groups=None):
+        """For every key, the value predicted from the keys of other groups (by default those given to `fit`)."""
+        check_is_fitted(self)
+        if groups is None:
+            groups = self._fitted_groups()
+        labels = _group_labels(groups, len(self.keys_))
+        return self._predict(self.keys_, *_codes(labels, labels))
+
+    def neighbor_weights(self, distances):
+        """The weights (q, k) float64 of keys at `distances` (q, k), before their sum divides them."""
+        if callable(self.weights):
+            weights = np.asarray(self.weights(distances), dtype=np.float64)
+            if weights.shape != np.shape(distances):
+                raise ValueError(f"weights returned shape {weights.shape} for distances of {np.shape(distances)}")
+            return weights
+        if self.weights == "uniform":
+            return np.ones_like(distances, dtype=np.float64)
+        with np.errstate(divide="ignore", over="ignore"):
+            weights = self.coef / (np.asarray(distances, dtype=np.float64) ** self.power + self.delta)
+        infinite = np.isinf(weights)
+        return np.where(infinite.any(axis=1, keepdims=True), infinite, weights)
+
+    def recall(self, X=None, n_queries=1000, n_neighbors=None):
+        """Share of the true nearest keys that the index finds, over `n_queries` rows spread evenly over X.
+
+        X None: over the keys, each without itself. A key as near as the k-th true one counts as found.
+        """
+        if n_queries < 1:
+            raise ValueError(f"n_queries must be above 0, not {n_queries}")
+        queries, codes, excluded = self._queries(X, None)
+        rows = np.unique(np.linspace(0, len(queries) - 1, min(n_queries, len(queries))).astype(int))
+        queries, excluded = queries[rows], None if excluded is None else excluded[rows]
+        k = self._k(n_neighbors, len(queries), codes, excluded)
+        truth = self._search(queries, k, codes, excluded, exact=True)
+        answer = self._search(queries, k, codes, excluded)
+        hits = sum(int((d <= true[:, -1:]).sum()) for (_, d, _), (_, true, _) in zip(answer, truth, strict=True))
+        return hits / (len(queries) * k)
+
+    def to_folder(self, folder):
+        """Write keys, values, groups, parameters and index into `folder`, which appears whole; nothing is pickled."""
+        check_is_fitted(self)
+        if callable(self.weights):
+            raise ValueError("weights is a function, which a folder cannot hold: use 'inverse' or 'uniform'")
+        with atomic_folder(folder) as temporary:
+            np.save(temporary / "keys.npy", self.keys_)
+            np.save(temporary / "values.npy", self.values_)
+            if self.groups_ is not None:
+                np.save(temporary / "groups.npy", self.groups_, allow_pickle=False)
+            if self.index_ is not None:
+                faiss.write_index(self.index_, str(temporary / "index.faiss"))
+            text = json.dumps(self.get_params(), indent=1, default=lambda number: number.item())
+            (temporary / "params.json").write_text(text)
+
+    @classmethod
+    def from_folder(cls, folder):
+        """Read what `to_folder` wrote, keys and values memory-mapped. FileNotFoundError when there is none."""
+        folder = Path(folder)
+        if not (folder / "params.json").is_file():
+            raise FileNotFoundError(f"no {cls.__name__} in {folder}: params.json is missing")
+        knn = cls(**json.loads((folder / "params.json").read_text()))
+        knn._check_parameters()
+        knn.keys_ = np.load(folder / "keys.npy", mmap_mode="r")
+        knn.values_ = np.load(folder / "values.npy", mmap_mode="r")
+        knn.groups_ = np.load(folder / "groups.npy") if (folder / "groups.npy").is_file() else None
+        knn.index_ = None if knn.index == "exact" else faiss.read_index(str(folder / "index.faiss"))
+        knn._zero = ~knn.keys_.any(axis=1)
+        knn.n_features_in_ = knn.keys_.shape[1]
+        return knn
+
+    def _predict(self, queries, codes, excluded):
+        k = self._k(None, len(queries), codes, excluded)
+        values = self.values_.reshape(len(self.values_), -1)
+        predictions = np.empty((len(queries), values.shape[1]), values.dtype)
+        for rows, distances, indices in self._search(queries, k, codes, excluded):
+            weights = self.neighbor_weights(distances)
+            total = weights.sum(axis=1, keepdims=True)
+            if not (np.isfinite(total) & (total > 0)).all():
+                raise ValueError("the weights of a query do not have a finite sum above 0: check `weights`")
+            # A sparse product reads each value where it lies; gathering them first would take k times the result.
+            shares = (weights / total).astype(values.dtype)
+            starts = np.arange(0, shares.size + 1, k)
+            average = csr_array((shares.ravel(), indices.ravel(), starts), (len(shares), len(values))) @ values
+            predictions[rows] = unit(average) if self.unit_output and average.shape[1] > 1 else average
+        return predictions.reshape(len(queries), *self.values_.shape[1:])
+
+    def _queries(self, X, groups):
+        """Query rows, a group code per key, the code that each query leaves out (-1: none). Codes None: all allowed."""
+        check_is_fitted(self)
+        if X is not None:
+            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        queries = self.keys_ if X is None else X
+        if groups is not None:
+            return queries, *_codes(self._fitted_groups(), _group_labels(groups, len(queries)))
+        each = np.arange(len(queries)) if X is None else None  # a group of its own, so that it does not find itself
+        return queries, each, each
+
+    def _search(self, queries, k, codes, excluded, exact=False):
+        """Yield (slice of queries, distances (q, k), indices (q, k)) batch by batch."""
+        exact = exact or self.index_ is None
+        ask = k + SPARE
+        if codes is not None:
+            ask += min(k, int(np.bincount(codes).max()))  # the whole group may be nearest
+        for start in range(0, len(queries), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            out = None if excluded is None else excluded[rows]
+            squared, indices = self._nearest(self._rows(queries[rows]), k, codes, out, ask, exact)
+            yield rows, squared / 2 if self.metric == "cosine" else np.sqrt(squared), indices
+
+    def _nearest(self, queries, k, codes, excluded, ask, exact):
+        """Squared distances and indices of the k nearest allowed keys, from `ask` candidates or as many as it takes."""
+        squared, indices, limit = self._candidates(queries, min(ask, len(self.keys_)), exact)
+        if self.metric == "cosine":
+            squared[(self._zero[indices] | ~queries.any(axis=1, keepdims=True)) & np.isfinite(squared)] = 2
+        if codes is not None:
+            squared[codes[indices] == excluded[:, None]] = np.inf
+        order = np.lexsort((indices, squared), axis=1)[:, :k]
+        squared, indices = np.take_along_axis(squared, order, axis=1), np.take_along_axis(indices, order, axis=1)
+        short = np.flatnonzero(~(squared[:, -1] < limit))
+        step = max(1, len(queries) // 4)  # four times the candidates for a quarter of the queries: memory stays
+        for rows in (short[start : start + step] for start in range(0, len(short), step)):
+            out = None if excluded is None else excluded[rows]
+            squared[rows], indices[rows] = self._nearest(queries[rows], k, codes, out, 4 * ask, exact=True)
+        return squared, indices
+
+    def _candidates(self, queries, ask, exact):
+        """Squared distances and indices (q, ask), and the distance (q,) within which no other key can lie."""
+        _, indices = faiss.knn(queries, self.keys_, ask) if exact else self.index_.search(queries, ask)
+        # faiss expands |u-v|², which cancels: again for the candidates, term by term. Index -1 (none found) gives inf.
+        squared = np.empty(indices.shape, dtype=np.float32)
+        pointers = [faiss.swig_ptr(array) for array in (squared, queries, self.keys_, indices)]
+        faiss.fvec_L2sqr_by_idx(*pointers, queries.shape[1], *indices.shape)
+        squared = squared.astype(np.float64)
+        if not exact or ask == len(self.keys_):
+            return squared, indices, np.full(len(queries), np.inf)
+        # A key left out is at least as far as the farthest candidate, but for the rounding of two expansions.
+        farthest = squared.max(axis=1)
+        length = _lengths(queries)
+        rounding = 4 * np.finfo(np.float32).eps * queries.shape[1] * (length**2 + (length + np.sqrt(farthest)) ** 2)
+        return squared, indices, farthest - rounding
+
+    def _k(self, n_neighbors, n_queries, codes, excluded):
+        """The number of neighbours to find. ValueError when it is none, or more than some query may choose from."""
+        allowed = n_keys = len(self.keys_)
+        if codes is not None:
+            sizes = np.append(np.bincount(codes), 0)  # the last answers for code -1
+            allowed -= int(sizes[excluded].max(initial=0))
+        n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
+        k = min(PAPER_NEIGHBORS, allowed) if n_neighbors is None else n_neighbors
+        if not isinstance(k, Integral) or isinstance(k, bool):
+            raise ValueError(f"n_neighbors must be an integer or None, not {k!r}")
+        if not 1 <= k <= allowed:
+            raise ValueError(
+                f"Expected 1 <= n_neighbors <= {allowed}, the keys that every query may choose from, "
+                f"but n_neighbors = {k}, n_samples_fit = {n_keys}, n_samples = {n_queries}"
+            )
+        return int(k)
+
+    def _rows(self, X):
+        """X as float32 rows to compare; X itself where it is that already."""
+        if max(X.max(), -X.min()) > 1e15:
+            raise ValueError("X holds values above 1e15, whose squares float32 cannot hold: scale X down")
+        return _unit_rows(X) if self.metric == "cosine" else np.ascontiguousarray(X, dtype=np.float32)
+
+    def _build_index(self):
+        n_keys, dim = self.keys_.shape
+        params = self.index_params or {}
+        if self.index == "hnsw":
+            index = faiss.index_factory(dim, f"HNSW{params.get('M', 32)},Flat")
+            index.hnsw.efConstruction = params.get("efConstruction", 80)
+            index.hnsw.efSearch = params.get("efSearch", 256)
+        else:
+            # 39 keys per list is the least that faiss trains a centroid on without complaint.
+            lists = params.get("nlist", max(1, min(round(4 * math.sqrt(n_keys)), n_keys // 39)))
+            if lists > n_keys:
+                raise ValueError(f"index_params: nlist={lists} is more than the {n_keys} keys")
+            index = faiss.index_factory(dim, f"IVF{lists},Flat")
+            index.cp.min_points_per_centroid = 1  # `recall` judges the index, not a line on standard output
+            index.nprobe = params.get("nprobe", max(8, lists // 8))
+            index.train(self.keys_[:: max(1, n_keys // (40 * lists))])
+        index.add(self.keys_)  # in one call: several may cut an HNSW graph in pieces (facebookresearch/faiss#5524)
+        return index
+
+    def _fitted_groups(self):
+        if self.groups_ is None:
+            raise ValueError("groups: the keys have none; give them to fit(X, y, groups)")
+        return self.groups_
+
+    def _check_parameters(self):
+        params, known = self.index_params or {}, INDEX_PARAMS.get(self.index, ())
+        weighs = callable(self.weights) or self.weights in ("inverse", "uniform")
+        checks = [
+            ("weights", weighs, "'inverse', 'uniform' or a function"),
+            ("metric", self.metric in ("cosine", "euclidean"), "'cosine' or 'euclidean'"),
+            ("index", self.index in INDEX_PARAMS, "'exact', 'ivf' or 'hnsw'"),
+            ("index_params", set(params) <= set(known), f"a dict of {', '.join(known) or 'nothing'} for {self.index}"),
+            ("index_params", all(_is_number(value, Integral, 1) for value in params.values()), "integers above 0"),
+            ("power", _is_number(self.power, Real, 0) and self.power > 0, "a number > 0"),
+            ("coef", _is_number(self.coef, Real, 0) and self.coef > 0, "a number > 0"),
+            ("delta", _is_number(self.delta, Real, 0), "a number >= 0"),
+            ("batch_size", _is_number(self.batch_size, Integral, 1), "an integer above 0"),
+        ]
+        for name, holds, wanted in checks:
+            if not holds:
+                raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+
+
+def _is_number(value, kind, least):
+    return isinstance(value, kind) and not isinstance(value, bool) and least <= value < math.inf
+
+
+def _unit_rows(X):
+    """Rows of length 1, float32. Zero rows and those within 1e-6 of 1 stay: X itself returns where all are that."""
+    step = max(1, 2**21 // X.shape[1])  # 16 MiB of float64 at a time
+    pieces = [slice(start, start + step) for start in range(0, len(X), step)]
+    length = np.concatenate([_lengths(X[piece]) for piece in pieces])
+    length[(np.abs(length - 1) < 1e-6) | (length == 0)] = 1
+    if X.dtype == np.float32 and X.flags.c_contiguous and (length == 1).all():
+        return X
+    rows = np.empty(X.shape, dtype=np.float32)
+    for piece in pieces:
+        rows[piece] = X[piece] / length[piece, None]
+    return rows
+
+
+def _lengths(X):
+    return np.sqrt(np.square(X, dtype=np.float64).sum(axis=1))
+
+
+def _group_labels(groups, n):
+    """`groups` as a flat array that needs no pickle. ValueError unless it has n labels, none of them missing."""
+    groups = np.asarray(groups)
+    if groups.shape != (n,):
+        raise ValueError(f"groups must have shape ({n},), one label per row, not {groups.shape}")
+    if pd.isna(groups).any():
+        raise ValueError(f"groups: the label of row {int(np.argmax(pd.isna(groups)))} is missing")
+    return groups.astype(str) if groups.dtype == object else groups
+
+
+def _codes(key_groups, query_groups):
+    """Whole numbers for the groups of keys and queries; -1 for a query's group that no key has."""
+    if (key_groups.dtype.kind in "US") != (query_groups.dtype.kind in "US"):
+        raise ValueError(f"groups: {query_groups.dtype} labels cannot match the keys' {key_groups.dtype} labels")
+    labels, key_codes = np.unique(key_groups, return_inverse=True)
+    place = np.searchsorted(labels, query_groups).clip(max=len(labels) - 1)
+    return key_codes, np.where(labels[place] == query_groups, place, -1)

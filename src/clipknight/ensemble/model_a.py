@@ -1,0 +1,87 @@
+"""Model A: a fine-tuned CLIP image tower with a head into the target space (Che et al. 2023, section 3.3)."""
+
+import json
+from pathlib import Path
+
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.ensemble.heads import HEADS
+from clipknight.ensemble.views import image_predictions
+from clipknight.files import atomic_file
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+class ModelA(nn.Module):
+    """`tower` (the encoder's CLIP without its text) and `head`: pixels (B, 3, H, W) -> (B, target_dim), not unit."""
+
+    def __init__(self, encoder: ClipEncoder, head: nn.Module):
+        super().__init__()
+        self.visual, self.head = encoder.visual, head
+        self.projected = encoder.projected
+        if not self.projected and hasattr(self.visual, "head"):
+            self.visual.head.requires_grad_(False)  # unused: several processes would wait for its gradient
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.visual(pixels) if self.projected else self.visual.trunk(pixels))
+
+
+def image_embedding_dim(encoder: ClipEncoder) -> int:
+    """D of the encoder's image embedding, asked of the encoder itself."""
+    return encoder.encode_pixels(torch.zeros(1, 3, encoder.image_size, encoder.image_size)).shape[1]
+
+
+def apply_head(head: nn.Module, image_embeddings: np.ndarray, batch_size: int = 8192) -> np.ndarray:
+    """Unit predictions (N, target_dim) of image embeddings (N, D)."""
+    head.eval()
+    device = next(head.parameters()).device
+    with torch.inference_mode():
+        parts = [
+            head(torch.from_numpy(np.array(image_embeddings[i : i + batch_size])).to(device)).float().cpu().numpy()
+            for i in range(0, len(image_embeddings), batch_size)
+        ]
+    return unit(np.concatenate(parts))
+
+
+def save_model_a(encoder: ClipEncoder, head: nn.Module, description: dict, folder: Path) -> None:
+    """Write the tower and the head; `description` holds the head's kind and arguments."""
+    encoder.save(folder)
+    with atomic_file(folder / "head.safetensors") as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}, temporary)
+    with atomic_file(folder / "head.json") as temporary:
+        temporary.write_text(json.dumps(description, indent=1))
+
+
+class ModelAPredictor:
+    """Predictions of a trained run for any images; the tower's embeddings are cached, the head is applied to them."""
+
+    def __init__(self, run, device: str = "auto"):
+        best = run.folder / "best"
+        if not (best / "head.json").is_file():
+            raise FileNotFoundError(f"{best} has no head: the run {run.name!r} has not finished its first stage")
+        self.encoder = load_clip(str(run.folder), device, run.settings["precision"])  # as Model B on this tower
+        description = json.loads((best / "head.json").read_text())
+        self.head = HEADS[description.pop("head")](**description)
+        self.head.load_state_dict(load_file(best / "head.safetensors"))
+        self.flip_tta = run.settings.get("flip_tta", False)
+        self.tta_sizes = run.settings.get("tta_sizes", [])
+        self.name = run.name
+
+    def predict(
+        self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
+    ) -> Embeddings:
+        """Unit predictions (N, target_dim) by image id."""
+        options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
+        rows = image_predictions(
+            self.encoder,
+            lambda vectors: apply_head(self.head, vectors),
+            dataset,
+            self.flip_tta,
+            self.tta_sizes,
+            **options,
+        )
+        return Embeddings(rows.ids, rows.vectors, {"run": self.name})

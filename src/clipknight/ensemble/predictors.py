@@ -1,0 +1,49 @@
+"""Runs that predict, by kind: whatever gives a target embedding for any image can be a member of a blend."""
+
+import importlib
+from typing import Protocol
+
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.training.runs import Run
+
+
+class Predictor(Protocol):
+    """What a class in PREDICTORS offers, made by `Class(run, device)`."""
+
+    name: str
+
+    def predict(
+        self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
+    ) -> Embeddings:
+        """Unit rows (N, target_dim) by image id. UnreadableImages unless they are skipped."""
+        ...
+
+
+# Modules are named, not imported: a run of one kind needs the libraries of that kind alone.
+PREDICTORS = {
+    "model_a": "clipknight.ensemble.model_a:ModelAPredictor",
+    "model_b": "clipknight.ensemble.model_b:ModelBPredictor",
+    "blend": "clipknight.ensemble.blending:BlendPredictor",
+    "bands": "clipknight.ensemble.stacking:StackPredictor",
+}
+
+
+def load_predictor(run: Run, device: str = "auto") -> Predictor:
+    """The run as a predictor of any images. ValueError for a run of a kind that predicts none."""
+    if run.kind not in PREDICTORS:
+        raise ValueError(f"run {run.name!r} predicts nothing; runs that do are of the kinds {', '.join(PREDICTORS)}")
+    module, _, name = PREDICTORS[run.kind].partition(":")
+    return getattr(importlib.import_module(module), name)(run, device)
+
+
+def save_split_predictions(run: Run, dataset: Dataset, s) -> None:
+    """Predict the valid and, where there is one, the test split with what the run has learnt, and save both.
+
+    `s` are the script's settings: device, workers, skip_unreadable (of test images; all of valid is scored).
+    """
+    predictor = load_predictor(run, s.device)
+    run.save_predictions("valid", predictor.predict(dataset.split("valid"), workers=s.workers))
+    if len(test := dataset.split("test")):
+        rows = predictor.predict(test, workers=s.workers, skip_unreadable=s.skip_unreadable)
+        run.save_predictions("test", rows)

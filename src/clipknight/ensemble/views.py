@@ -1,0 +1,48 @@
+"""From a model of image embeddings to predictions for images, with test-time augmentation if wanted."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.cache import image_embeddings
+from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.embeddings import Embeddings, unit
+
+import numpy as np
+
+
+def image_predictions(
+    encoder: ClipEncoder,
+    tell: Callable[[np.ndarray], np.ndarray],
+    dataset: Dataset,
+    flip_tta: bool = False,
+    tta_sizes: Sequence[int] = (),
+    **options,
+) -> Embeddings:
+    """Unit rows (N, target_dim) of `tell(image embeddings)`, by image id; `options` are those of `image_embeddings`.
+
+    At length 1, they are the mean of the unit rows told of each view of an image: at the encoder's own size and at each
+    of `tta_sizes` (Touvron et al. 2019: a tower trained on crops sees best at a larger size), and of the mirror images
+    with `flip_tta`.
+    """
+    ids, rows = None, 0.0
+    for view in views(encoder, flip_tta, tta_sizes):
+        images = image_embeddings(view, dataset, **options)
+        ids = images.ids if ids is None else ids
+        rows = rows + unit(tell(images.aligned_to(ids).vectors))
+    return Embeddings(ids, unit(rows).astype(np.float32))
+
+
+def check_sizes(sizes: Sequence[int]) -> None:
+    """ValueError for sizes at which no tower sees anything."""
+    if min(sizes, default=32) < 32:
+        raise ValueError(f"--tta_sizes {min(sizes)} is no image size: pixels a side, 32 or more")
+
+
+def views(encoder: ClipEncoder, flip_tta: bool, tta_sizes: Sequence[int]) -> Iterator[ClipEncoder]:
+    """The encoder as it is, mirrored if wanted, and the same at each of the other sizes."""
+    for size in (None, *tta_sizes):
+        sized = encoder.at_size(size) if size else encoder
+        yield sized
+        if flip_tta:
+            yield replace(sized, mirrored=True)

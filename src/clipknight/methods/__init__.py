@@ -1,0 +1,1 @@
+"""The other ways to caption and to answer, by name."""

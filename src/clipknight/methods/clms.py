@@ -1,0 +1,156 @@
+"""CLMs: nouns beside the embedding in the prefix (Wang et al. 2022, "Zero-shot Image Captioning by Anchor-augmented
+Vision-Language Space Alignment").
+
+A concept is a noun that is common in the corpus. The prefix is the caption's own embedding and a fixed number of
+anchors, concepts' embeddings. In training each place holds one of the caption's nouns or, by draw and wherever it has
+too few, what inference would put there: the concept nearest to the embedding. So no place is ever empty, and the
+decoder learns how far anchors can be trusted. The authors train with a frozen CLIP; here any space will do.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from clipknight.captioning.caption_batches import TokenizedCaptions
+from clipknight.captioning.captioner import Captioner, whole_embeddings
+from clipknight.captioning.knight import Knight
+from clipknight.captioning.training_corpus import TrainingCorpus
+from clipknight.data.caption_augmentation import WORD
+from clipknight.embedding.embeddings import unit
+from clipknight.embedding.scaling import root_scaled
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+TAGGED = 50_000  # captions that tell which words are nouns; the others are matched by these words
+MET = 5  # times that a concept is met among them, at least
+CHUNK_ROWS = 4096  # captions compared with all concepts at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Concepts:
+    """`names` (C,), the commonest first, and unit `vectors` (C, D) in the space of the corpus."""
+
+    names: list[str]
+    vectors: np.ndarray
+
+    @classmethod
+    def embedded(cls, names: Sequence[str], encode: Callable[[list[str]], np.ndarray]) -> "Concepts":
+        """With the vectors of "a dog", "a ball", … by `encode`: nearer to captions than bare words are."""
+        return cls(list(names), unit(encode([f"a {name}" for name in names])).astype(np.float32))
+
+    def nearest(self, embeddings: np.ndarray, count: int) -> np.ndarray:
+        """Rows (N, count) of the concepts nearest to `embeddings` (N, D), nearest first."""
+        return _highest(embeddings @ self.vectors.T, count)
+
+    def of_captions(
+        self, captions: Sequence[str], vectors: np.ndarray, row_of: dict[str, int], count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(own, nearest) concepts of captions with `vectors` (N, D), rows (N, count) each, the nearest first.
+
+        Own are those whose words, by `row_of`, the caption has; -1 where it has fewer.
+        """
+        own, near = (np.empty((len(captions), count), dtype=np.int32) for _ in range(2))
+        for start in tqdm(range(0, len(captions), CHUNK_ROWS), desc="anchors", disable=len(captions) <= CHUNK_ROWS):
+            part = slice(start, start + CHUNK_ROWS)
+            cosines = vectors[part] @ self.vectors.T
+            said = np.zeros(cosines.shape, dtype=bool)
+            for row, caption in enumerate(captions[part]):
+                said[row, [row_of[word] for word in WORD.findall(caption.lower()) if word in row_of]] = True
+            near[part] = _highest(cosines, count)
+            own[part] = _highest(np.where(said, cosines, -np.inf), count)
+            own[part][~np.take_along_axis(said, own[part], axis=1)] = -1
+        return own, near
+
+
+def common_nouns(captions: Sequence[str], most: int) -> tuple[list[str], dict[str, int]]:
+    """Names of the `most` commonest nouns, and the number among them of every word that is a form of one.
+
+    TextBlob's tagger reads at most TAGGED captions, evenly taken: 12 s. A word is a noun that is one more often than
+    not; its forms go by LemmInflect, and the commonest names them all ("children").
+    """
+    from lemminflect import getLemma
+    from textblob.en import tag
+
+    met, noun = Counter(), Counter()
+    sample = captions[:: -(-len(captions) // TAGGED)]
+    for caption in tqdm(sample, desc="nouns", unit="caption", disable=len(sample) < 1000):
+        words = WORD.findall(caption.lower())
+        for word, part in tag(" ".join(words), tokenize=False) if words else ():
+            met[word] += 1
+            noun[word] += part in ("NN", "NNS")
+    forms = defaultdict(Counter)
+    for word, count in noun.items():
+        if 2 * count > met[word]:
+            forms[getLemma(word, "NOUN")[0]][word] = count
+    nouns = sorted((words for words in forms.values() if words.total() >= MET), key=lambda words: -words.total())[:most]
+    row_of = {word: row for row, words in enumerate(nouns) for word in words}
+    return [words.most_common(1)[0][0] for words in nouns], row_of
+
+
+def _highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Columns (N, count) of the highest `scores` (N, C), falling."""
+    return torch.from_numpy(scores).topk(count).indices.numpy()
+
+
+class AnchoredCaptions(TokenizedCaptions):
+    """(the caption's own vector and its anchors (1 + m, D), token ids); `own` and `near` are Concepts.of_captions'.
+
+    `replaced`: share of own concepts that give way to a near one, drawn by seed, epoch and row; 1 is as at inference.
+    """
+
+    def __init__(self, captions, vectors, concepts: Concepts, own, near, tokenizer, max_tokens, replaced, seed=0):
+        super().__init__(captions, vectors, near, tokenizer, max_tokens)
+        self.concepts, self.own, self.replaced, self.seed = concepts, own, replaced, seed
+
+    def __getitem__(self, position: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        epoch, row = position
+        own, near = self.own[row], self.neighbours[row]
+        replaced = np.random.default_rng((self.seed, epoch, row)).random(len(own)) < self.replaced
+        anchors = self.concepts.vectors[np.where(replaced | (own < 0), near, own)]
+        return np.concatenate([self.vectors[row : row + 1], anchors]), self.tokens[row]
+
+
+def anchored_captions(
+    read: TrainingCorpus, encode: Callable[[list[str]], np.ndarray], tokenizer: PreTrainedTokenizerBase, s
+) -> tuple[Concepts, AnchoredCaptions, AnchoredCaptions]:
+    """The concepts of a corpus, its captions with their anchors, and those held out with anchors as at inference."""
+    names, row_of = common_nouns(read.corpus.texts, s.concepts)
+    if len(names) < s.anchors:
+        raise ValueError(f"{read.corpus.name} has {len(names)} common nouns, too few for --anchors {s.anchors}")
+    concepts = Concepts.embedded(names, encode)
+
+    def anchored(texts: np.ndarray, vectors: np.ndarray, replaced: float) -> AnchoredCaptions:
+        own, near = concepts.of_captions(texts, vectors, row_of, s.anchors)
+        return AnchoredCaptions(texts, vectors, concepts, own, near, tokenizer, s.max_tokens, replaced, s.seed)
+
+    captions = anchored(read.corpus.texts, read.vectors, s.anchor_dropout)
+    return concepts, captions, anchored(read.held_out.texts, read.held_vectors, 1.0)
+
+
+class AnchorKnight(Knight):
+    """Noise on the first vector alone, the caption's own: at inference anchors are as exact as in training."""
+
+    def prefix(self, vectors: Tensor) -> Tensor:
+        scaled = root_scaled(vectors)
+        if self.training and self.noise:
+            scaled[:, :1] += self.noise * torch.randn_like(scaled[:, :1])
+        return self.mapper(scaled)
+
+
+class AnchorCaptioner(Captioner):
+    """The image's embedding and its nearest concepts; of a video, the mean frame and its nearest concepts."""
+
+    def prefix(self, embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(N, 1 + m, D)."""
+        whole = unit(whole_embeddings(embeddings))
+        anchors = self.concepts.nearest(whole.astype(np.float32), self.description["anchors"])
+        return np.concatenate([whole[:, None], self.concepts.vectors[anchors]], axis=1)
+
+    @cached_property
+    def concepts(self) -> Concepts:
+        return Concepts.embedded(self.description["concepts"], self.encode)

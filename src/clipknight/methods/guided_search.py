@@ -1,0 +1,112 @@
+"""What MAGIC, ZeroCap and ETP share: a language model that no image has conditioned, and texts judged by an image.
+
+The language model is a run of `train_knight.py --blind`: its prefix is one constant vector. What steers it is the
+cosine of the image's embedding and that of the text so far with each possible next token.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+from clipknight.captioning.captioner import Captioner, sentence
+from clipknight.embedding.embeddings import unit
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import DynamicCache
+
+REMEMBERED = 100_000  # texts whose vectors are kept: successive steps ask for many of them again
+
+
+@dataclass
+class GuidedSearch(Captioner):
+    """A Captioner whose candidates come from `found`; `batch_size` images are searched for side by side."""
+
+    def candidates(
+        self, embeddings: np.ndarray, rows: np.ndarray, count: int, num_beams: int, max_new_tokens: int, **options
+    ) -> list[str]:
+        """`count` captions of each image (N, D) or video (N, m, D), best first. ValueError for options of generate."""
+        if options:
+            raise ValueError(f"{type(self).__name__} does not use transformers' generate: no {', '.join(options)}")
+        frames = unit(embeddings).astype(np.float32).reshape(len(embeddings), -1, embeddings.shape[-1])
+        texts: list[str] = []
+        self.model.eval()
+        with tqdm(total=len(frames), desc="captions", unit="caption", disable=len(frames) <= self.batch_size) as bar:
+            for start in range(0, len(frames), self.batch_size):
+                part = frames[start : start + self.batch_size]
+                texts += map(sentence, self.found(part, count, num_beams, max_new_tokens))
+                bar.update(len(part))
+        return texts
+
+    @abstractmethod
+    def found(self, frames: np.ndarray, count: int, num_beams: int, max_new_tokens: int) -> list[str]:
+        """(N·count) texts of images or videos `frames` (N, m, D), unit rows, m = 1 for an image."""
+
+    def check_positive(self, *names: str) -> None:
+        """ValueError for an option that is not above 0."""
+        for name in names:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{type(self).__name__}: {name} {getattr(self, name)} is not above 0")
+
+    def check_not_negative(self, *names: str) -> None:
+        """ValueError for an option below 0."""
+        for name in names:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{type(self).__name__}: {name} {getattr(self, name)} is below 0")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def end(self) -> int:
+        return self.tokenizer.eos_token_id
+
+    def constant_prefix(self, count: int) -> Tensor:
+        """(count, 1, width): what a decoder trained with --blind begins after."""
+        zero = torch.zeros(1, 1, self.index.vectors.shape[1], device=self.device)
+        return self.model.prefix(zero).expand(count, -1, -1)
+
+    def decode(self, cache: DynamicCache | None, **inputs) -> tuple[Tensor, Tensor]:
+        """(last hidden states (R, t, width), logits (R, t, V)), float32, of `inputs` after `cache`, which grows."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            out = self.model.decoder(
+                **inputs, past_key_values=cache, use_cache=cache is not None, output_hidden_states=True
+            )
+        return out.hidden_states[-1].float(), out.logits.float()
+
+    def texts(self, tokens: Tensor) -> list[str]:
+        """The words of token ids (R, t), without end tokens."""
+        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def likeness(self, frames: np.ndarray, tokens: Tensor) -> Tensor:
+        """Cosines (N, m, k) of frames (N, m, D) with the texts that token ids (N, k, t) stand for."""
+        texts = self.texts(tokens.flatten(0, 1))
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if len(self._vectors) + len(new) > REMEMBERED:
+            self._vectors.clear()
+            new = list(dict.fromkeys(texts))
+        if new:
+            self._vectors.update(zip(new, unit(self.encode(new)).astype(np.float32), strict=True))
+        said = np.stack([self._vectors[text] for text in texts]).reshape(*tokens.shape[:2], -1)
+        return torch.from_numpy(np.einsum("nmd,nkd->nmk", frames, said)).to(self.device)
+
+    def suitability(self, frames: np.ndarray, said: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+        """(R, k), summing to 1: how much better frames (R, m, D) suit a text with one of its next tokens (R, k).
+
+        `said` (R, t) is the text so far. Softmax over the cosines, divided by `temperature`; its mean over the frames.
+        """
+        before = said[:, None].expand(-1, tokens.shape[1], -1)
+        cosines = self.likeness(frames, torch.cat([before, tokens[..., None]], dim=-1))
+        return (cosines / temperature).softmax(dim=-1).mean(dim=1)
+
+    @cached_property
+    def _vectors(self) -> dict[str, np.ndarray]:
+        return {}
+
+
+def mean_frame(frames: np.ndarray) -> np.ndarray:
+    """(N, 1, D): a video as one unit vector; an image stays what it is."""
+    return unit(frames.mean(axis=1, keepdims=True))

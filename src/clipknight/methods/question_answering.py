@@ -1,0 +1,94 @@
+"""Questions about images, answered by a language model that never sees one (zero-shot, as in MacCap, Qiu et al. 2024).
+
+The image enters its prompt in one of two ways: as text, what Knight says of it and the captions nearest to its
+embedding; or as the vectors of a run's mapper, where the run was trained to make that very language model caption.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clipknight.captioning.captioner import Captioner
+from clipknight.methods.instruction_model import IMAGE, InstructionModel
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IMAGE_AS = ("captions", "prefix")
+PROMPT = "{image}Question: {question} Short answer:"  # MacCap's
+SHOWN = "A picture: {own}\nSimilar pictures: {near}\n"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """N images as a prompt has them: `texts` (N,) and, where they are more than text, `vectors` (N, p, width)."""
+
+    texts: list[str]
+    vectors: Tensor | None = None
+
+    def of(self, rows: Sequence[int]) -> "Shown":
+        """Of the images `rows`, in that order; an image may come again."""
+        return Shown([self.texts[row] for row in rows], None if self.vectors is None else self.vectors[list(rows)])
+
+    @classmethod
+    def nothing(cls, count: int) -> "Shown":
+        """No image at all: what the language model takes for granted."""
+        return cls([""] * count)
+
+
+def as_captions(captioner: Captioner, embeddings: np.ndarray, count: int = 5, **how) -> Shown:
+    """Images (N, D) as the run's own caption of each, and the `count` captions of its corpus nearest to it.
+
+    `how`: options of `Captioner.caption`, else the method's own.
+    """
+    own = captioner.caption(embeddings, **{**captioner.search, **how}).texts
+    if not count:
+        return Shown([f"A picture: {text}\n" for text in own])
+    _, rows = captioner.index.search(embeddings, count)
+    near = ["; ".join(text.strip(" .") for text in captioner.corpus.texts[of]) for of in rows]
+    return Shown([SHOWN.format(own=text, near=texts) for text, texts in zip(own, near, strict=True)])
+
+
+@torch.inference_mode()
+def as_prefix(captioner: Captioner, embeddings: np.ndarray) -> Shown:
+    """Images (N, D) as the vectors that the run's decoder captions them from."""
+    _, rows = captioner.index.search(embeddings, max(captioner.n_neighbors, 1))
+    vectors = torch.from_numpy(np.array(captioner.prefix(embeddings, rows), dtype=np.float32))
+    model = captioner.model.eval()
+    size = captioner.batch_size
+    mapped = [model.prefix(part.to(next(model.parameters()).device)) for part in vectors.split(size)]
+    return Shown([f"{IMAGE}\n"] * len(embeddings), torch.cat(mapped))
+
+
+def prompts(shown: Shown, questions: Sequence[str]) -> list[str]:
+    """One prompt for each question, about the image of the same place."""
+    return [
+        PROMPT.format(image=text, question=" ".join(question.split()))
+        for text, question in zip(shown.texts, questions, strict=True)
+    ]
+
+
+def answered(model: InstructionModel, shown: Shown, questions: Sequence[str], max_new_tokens: int = 10) -> list[str]:
+    """The first line that the model says to each question, in at most so many tokens."""
+    said = model.say(prompts(shown, questions), max_new_tokens, shown.vectors)
+    return [next((line.strip() for line in text.splitlines() if line.strip()), "") for text in said]
+
+
+def chosen(
+    model: InstructionModel, shown: Shown, questions: Sequence[str], choices: Sequence[str], calibrate: bool = False
+) -> list[str]:
+    """Of the `choices`, for each question the one that the model finds likeliest.
+
+    With `calibrate`, the one that the image makes likelier by the largest factor (Holtzman et al. 2021): what the model
+    would say to the question anyway, without an image, does not count. Where no image is shown, that is all there is.
+    """
+    likely = model.log_likelihoods(prompts(shown, questions), choices, shown.vectors)
+    if calibrate and any(shown.texts):
+        likely -= _anyway(model, questions, choices)
+    return [choices[best] for best in likely.argmax(axis=1)]
+
+
+def _anyway(model: InstructionModel, questions: Sequence[str], choices: Sequence[str]) -> np.ndarray:
+    different = list(dict.fromkeys(questions))
+    likely = model.log_likelihoods(prompts(Shown.nothing(len(different)), different), choices)
+    return likely[[different.index(question) for question in questions]]

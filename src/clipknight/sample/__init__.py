@@ -1,0 +1,1 @@
+"""The synthetic sample: a small world, its captions and drawings."""

@@ -1,0 +1,54 @@
+"""Questions about the built-in sample's pictures, answered from what its scenes.json tells of each."""
+
+from collections.abc import Iterator, Sequence
+
+from clipknight.data.questions import OR
+from clipknight.sample.captions import COLOUR_WORDS, pick, plural
+from clipknight.sample.world import THINGS
+
+import numpy as np
+import pandas as pd
+
+
+def questions_about(scenes: Sequence[dict], images: str, seed: int = 0) -> pd.DataFrame:
+    """A question of each kind for each scene, in rows of image, question, answer, kind, split.
+
+    `images` is the pictures' folder. An answer has all the words that the sample's captions may use, parted by OR. A
+    scene without colours has no question of that kind. Half of the yes/no questions, by draw, ask for what is not
+    there; it is drawn among what other scenes hold, as often as they hold it, so that the thing alone tells nothing.
+    """
+    draw = np.random.default_rng([seed, 3])
+    held = [thing["name"] for scene in scenes for thing in scene["objects"]]
+    rows = []
+    for scene in scenes:
+        file = f"{images}/{scene['file']}"
+        for kind, question, answers in _of_scene(draw, scene["objects"], held):
+            rows.append((file, question, OR.join(answers), kind, scene["split"]))
+    return pd.DataFrame(rows, columns=["image", "question", "answer", "kind", "split"])
+
+
+def _of_scene(draw: np.random.Generator, things: list[dict], held: list[str]) -> Iterator[tuple[str, str, tuple]]:
+    """(kind, question, answers) about one of the things, by draw."""
+    thing, *others = [things[i] for i in draw.permutation(len(things))]
+    names = _nouns(thing["name"])
+    if thing["colour"]:
+        verb = "is" if thing["count"] == 1 else "are"
+        answers = COLOUR_WORDS.get(thing["colour"], (thing["colour"],))
+        yield "colour", f"What colour {verb} the {_told(thing)}?", answers
+    yield "count", f"How many {plural(names[0])} are there in the picture?", (str(thing["count"]),)
+    besides = f" besides the {_told(others[0])}" if others else ""
+    yield "object", f"What is in the picture{besides}?", (*names, *map(plural, names))
+    there = draw.random() < 0.5
+    absent = [name for name in held if name not in {thing["name"] for thing in things}]
+    noun = names[0] if there else _nouns(pick(draw, absent))[0]
+    article = "an" if noun[0] in "aeiou" else "a"
+    yield "yes/no", f"Is there {article} {noun} in the picture?", ("yes" if there else "no",)
+
+
+def _nouns(name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(THINGS[name.replace(" ", "_")].nouns))
+
+
+def _told(thing: dict) -> str:
+    noun = _nouns(thing["name"])[0]
+    return noun if thing["count"] == 1 else plural(noun)

@@ -1,0 +1,215 @@
+"""A run: one training and its folder, `outputs/<run>/`.
+
+settings.yaml   what it was made with              run.json     kind, script, machine, summary once finished
+metrics.jsonl   one line an event                  last/        to resume            best/   to infer
+predictions/<split>/                               rows of id + vector, what the blend and the submission read
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight import __version__
+from clipknight.data.datasets import Dataset, read_dataset
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.files import atomic_file
+from clipknight.paths import OUTPUTS, existing
+from clipknight.processes import in_main_process, wait_for_everyone
+from clipknight.settings import load_settings, save_settings
+
+# Runs made before 0.4.0 name the class that predicts, by the place it had then.
+KINDS_OF_OLD_RUNS = {
+    "clipknight.model_a:ModelAPredictor": "model_a",
+    "clipknight.model_b:ModelBPredictor": "model_b",
+    "clipknight.blending:BlendPredictor": "blend",
+    "clipknight.stacking:StackPredictor": "bands",
+}
+
+# Settings that change no result: a run may go on with others.
+IRRELEVANT = ("resume", "overwrite", "workers", "device", "save_every", "skip_unreadable")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder; see the module's head for what is in it."""
+
+    folder: Path
+
+    @classmethod
+    def start(cls, name: str, settings, kind: str = "", resume: bool = False, overwrite: bool = False, **info) -> "Run":
+        """Make `outputs/<name>/`. FileExistsError for an existing run unless it is resumed or overwritten.
+
+        `kind` says what the folder holds: model_a, model_b, blend, bands (these predict), clip, knight,
+        maccap. `info` goes into run.json.
+        """
+        run = cls.at(name)
+        if in_main_process():
+            run.refuse_unless_free(resume, overwrite)
+            if run.folder.exists() and not resume:
+                shutil.rmtree(run.folder)
+            if (run.folder / "settings.yaml").is_file() and run.exists:
+                run._check_same(settings)
+            save_settings(settings, run.folder / "settings.yaml")
+        if in_main_process() and not run.exists:
+            run._write_info(
+                {
+                    "script": Path(sys.argv[0]).stem,
+                    "kind": kind,
+                    "machine": machine(),
+                    "finished": False,
+                    **info,
+                }
+            )
+        wait_for_everyone()
+        return run
+
+    @classmethod
+    def at(cls, name: str) -> "Run":
+        """The run called `name`, whether it exists or not."""
+        return cls(Path(name) if Path(name).is_absolute() else OUTPUTS / name)
+
+    @classmethod
+    def open(cls, name: str | Path) -> "Run":
+        """The run called `name`. FileNotFoundError lists the runs there are."""
+        folder = existing(OUTPUTS / name if (OUTPUTS / name).exists() else name)
+        if not (folder / "run.json").is_file():
+            there = sorted(str(path.parent.relative_to(OUTPUTS)) for path in OUTPUTS.glob("**/run.json"))
+            raise FileNotFoundError(f"no run {str(name)!r} in {OUTPUTS}; there are: {', '.join(there) or 'none yet'}")
+        return cls(folder)
+
+    def refuse_unless_free(self, resume: bool = False, overwrite: bool = False) -> None:
+        """FileExistsError for a run that would be lost. Scripts ask before minutes of work, and start afterwards."""
+        if not self.folder.exists() or resume or not in_main_process():
+            return
+        if not overwrite:
+            raise FileExistsError(f"{self.folder} exists: pass --resume to go on with it or --overwrite to replace it")
+        if not self.exists and any(self.folder.iterdir()):
+            raise FileExistsError(f"{self.folder} is not a run's folder: choose another --run")
+
+    @property
+    def name(self) -> str:
+        return str(self.folder.relative_to(OUTPUTS)) if self.folder.is_relative_to(OUTPUTS) else str(self.folder)
+
+    @property
+    def settings(self) -> dict:
+        return load_settings(self.folder / "settings.yaml")
+
+    @property
+    def info(self) -> dict:
+        return json.loads((self.folder / "run.json").read_text())
+
+    @property
+    def kind(self) -> str:
+        """What the folder holds, see `start`; "" for an old run of another kind than those that predict."""
+        info = self.info
+        return info.get("kind") or KINDS_OF_OLD_RUNS.get(info.get("predictor", ""), "")
+
+    @property
+    def finished(self) -> bool:
+        return self.info["finished"]
+
+    def finish(self, **summary) -> None:
+        """Mark the run complete and keep its scores."""
+        if in_main_process():
+            self._write_info({**self.info, "finished": True, "summary": summary})
+
+    def log(self, **event) -> None:
+        """Append one line to `metrics.jsonl`."""
+        if not in_main_process():
+            return
+        path = self.folder / "metrics.jsonl"
+        cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")  # by a kill: leave that line behind
+        with open(path, "a") as file:
+            file.write("\n" * cut_short + json.dumps({"time": round(time.time(), 1), **event}) + "\n")
+
+    def events(self) -> list[dict]:
+        """All logged lines, in order; a line cut short by a kill is left out."""
+        file = self.folder / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def forget_events_after(self, **position) -> None:
+        """Drop logged lines beyond the resumed position, so that a resumed log equals an unbroken one."""
+        if not in_main_process():
+            return
+        (key, limit) = next(iter(position.items()))
+        kept = [event for event in self.events() if event.get(key, 0) <= limit]
+        with atomic_file(self.folder / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(event) + "\n" for event in kept))
+
+    def save_predictions(self, split: str, predictions: Embeddings) -> None:
+        if in_main_process():
+            predictions.save(self.folder / "predictions" / split)
+        wait_for_everyone()
+
+    def predictions(self, split: str) -> Embeddings:
+        """Saved predictions of a split. FileNotFoundError says which command makes them."""
+        folder = self.folder / "predictions" / split
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"run {self.name!r} has no predictions for {split!r}: "
+                f"python src/predict.py --run {self.name} --data DATASET --split {split}"
+            )
+        return Embeddings.load(folder)
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "run.json").is_file()
+
+    def made_with(self, settings) -> bool:
+        """Whether the run's settings are these, save for what changes no result."""
+        return not self._changed(settings)
+
+    def _changed(self, settings) -> list[str]:
+        fields, no_factory = dataclasses.fields(settings), dataclasses.MISSING
+        defaults = {f.name: f.default if f.default_factory is no_factory else f.default_factory() for f in fields}
+        before = {**defaults, **self.settings}  # a setting that the run does not know yet had its default's effect
+        return [
+            f"{key} {before.get(key)!r} -> {value!r}"
+            for key, value in vars(settings).items()
+            if key not in IRRELEVANT and before.get(key) != value
+        ]
+
+    def _check_same(self, settings) -> None:
+        """A resumed run must go on with what it was started with."""
+        if changed := self._changed(settings):
+            raise ValueError(f"{self.folder} was started with other settings: {'; '.join(changed)}")
+
+    def _write_info(self, info: dict) -> None:
+        with atomic_file(self.folder / "run.json") as temporary:
+            temporary.write_text(json.dumps(info, indent=1))
+
+
+def images_of_split(run: Run, split: str, data: str = "", device: str = "auto") -> Dataset:
+    """The images of a split of `data`, or of what the run was made on; a dataset without splits gets its made one."""
+    known = {field.name for field in dataclasses.fields(DataSettings)}
+    settings = DataSettings(**{name: value for name, value in run.settings.items() if name in known})
+    settings = dataclasses.replace(settings, keep="", device=device, **({"data": data} if data else {}))
+    dataset = read_dataset(settings.data, settings.columns, settings.images or None)
+    if not dataset.has_splits and len(dataset.captions):
+        dataset = CaptionedDataset.of(settings).dataset
+    part = dataset.split(split)
+    if not len(part):
+        raise ValueError(f"no image in {split!r}: {dataset.summary()}")
+    return part
+
+
+def machine() -> dict:
+    """What a number was measured on."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "clipknight": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+    }

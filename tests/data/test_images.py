@@ -1,0 +1,180 @@
+import pickle
+import threading
+import warnings
+
+from clipknight.data import images
+from clipknight.data.images import UnreadableImage, find_unreadable, read_image
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+def halves(mode="RGB", size=(32, 16)):
+    """Red on the left, green on the right."""
+    image = Image.new("RGB", size, RED)
+    image.paste(GREEN, (size[0] // 2, 0, size[0], size[1]))
+    return image.convert(mode)
+
+
+def close(pixel, color, tolerance=8):
+    return all(abs(a - b) <= tolerance for a, b in zip(pixel, color, strict=True))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".webp", ".tiff", ".gif"])
+def test_lossless_kinds_are_read_as_they_were_written(tmp_path, suffix):
+    options = {"lossless": True} if suffix == ".webp" else {}
+    halves().save(tmp_path / f"a{suffix}", **options)
+    read = read_image(tmp_path / f"a{suffix}")
+    assert read.mode == "RGB" and np.array_equal(np.asarray(read), np.asarray(halves()))
+
+
+@pytest.mark.parametrize("orientation, left", [(1, RED), (3, GREEN), (2, GREEN)])
+def test_exif_orientation_is_applied(tmp_path, orientation, left):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    halves().save(tmp_path / "a.jpg", exif=exif, quality=100)
+    assert close(read_image(tmp_path / "a.jpg").getpixel((2, 8)), left)
+
+
+def test_exif_orientation_turns_the_size(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned right by 90 degrees
+    halves().save(tmp_path / "a.jpg", exif=exif, quality=100)
+    read = read_image(tmp_path / "a.jpg")
+    assert read.size == (16, 32) and close(read.getpixel((8, 2)), RED) and close(read.getpixel((8, 30)), GREEN)
+
+
+def test_transparency_goes_over_white(tmp_path):
+    image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    image.putpixel((0, 0), (*RED, 255))
+    image.putpixel((1, 0), (0, 0, 0, 128))
+    image.save(tmp_path / "rgba.png")
+    Image.new("LA", (4, 4), (0, 0)).save(tmp_path / "la.png")
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([*RED, *GREEN])
+    palette.save(tmp_path / "p.png", transparency=1)
+    halves().save(tmp_path / "key.png", transparency=GREEN)
+    read = read_image(tmp_path / "rgba.png")
+    assert read.mode == "RGB"
+    assert [read.getpixel((x, 0)) for x in range(3)] == [RED, (127, 127, 127), (255, 255, 255)]
+    assert read_image(tmp_path / "la.png").getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(tmp_path / "p.png").getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(tmp_path / "key.png").getpixel((31, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr"])
+def test_other_colour_modes_keep_their_colours(tmp_path, mode):
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png" if mode == "P" else "a.tiff")
+    halves(mode).save(path, **({"quality": 100} if mode == "CMYK" else {}))
+    with Image.open(path) as image:
+        assert image.mode == mode
+    read = read_image(path)
+    assert close(read.getpixel((2, 8)), RED, 12) and close(read.getpixel((30, 8)), GREEN, 12)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
+    levels = np.array([[0, 257 * 200, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / f"a{suffix}")
+    assert np.asarray(read_image(tmp_path / f"a{suffix}"))[0].tolist() == [[0] * 3, [200] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("values", [np.array([[0.5]], np.float32), np.array([[70000]], np.int32)])
+def test_pixels_of_unknown_range_are_refused(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    with pytest.raises(UnreadableImage, match="a.tiff: 32-bit .* no known range"):
+        read_image(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_an_animation_gives_its_first_frame(tmp_path, suffix):
+    frames = [Image.new("RGB", (8, 8), color) for color in (RED, GREEN)]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], duration=100)
+    assert close(read_image(tmp_path / f"a{suffix}").getpixel((4, 4)), RED)
+
+
+def broken_files(folder):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    for suffix in (".jpg", ".png", ".webp", ".bmp", ".tiff"):
+        noise.save(folder / f"whole{suffix}")
+        data = (folder / f"whole{suffix}").read_bytes()
+        (folder / f"cut{suffix}").write_bytes(data[: len(data) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("<html>404</html>")
+    data = bytearray((folder / "whole.png").read_bytes())
+    data[1000:1100] = bytes(100)
+    (folder / "damaged.png").write_bytes(data)
+    (folder / "folder.jpg").mkdir()
+
+
+def test_every_kind_of_broken_file_is_named_with_its_reason(tmp_path):
+    broken_files(tmp_path)
+    broken = sorted([*tmp_path.glob("cut.*"), *(tmp_path / n for n in ("empty.jpg", "text.jpg", "damaged.png"))])
+    broken += [tmp_path / "missing.jpg", tmp_path / "folder.jpg"]
+    for path in broken:
+        with pytest.raises(UnreadableImage) as error:
+            read_image(path)
+        assert error.value.path == str(path) and error.value.reason
+        assert str(error.value) == f"{path}: {error.value.reason}"
+    with pytest.raises(UnreadableImage, match="empty.jpg: the file is empty"):
+        read_image(tmp_path / "empty.jpg")
+    with pytest.raises(UnreadableImage, match="text.jpg: not an image"):
+        read_image(tmp_path / "text.jpg")
+    whole = sorted(tmp_path.glob("whole.*"))
+    assert sorted(find_unreadable([*whole, *broken], workers=3)) == sorted(map(str, broken))
+    assert find_unreadable(whole) == {} and find_unreadable([]) == {}
+
+
+@pytest.mark.parametrize("filter", ["ignore", "error"])
+@pytest.mark.parametrize("side", [9600, 13500])  # beyond where Pillow warns, and beyond where it refuses
+def test_a_decompression_bomb_is_refused(tmp_path, side, filter):
+    Image.new("1", (side, side)).save(tmp_path / "bomb.png")
+    with warnings.catch_warnings(), pytest.raises(UnreadableImage, match="bomb.png: .*pixels"):
+        warnings.simplefilter(filter)
+        read_image(tmp_path / "bomb.png")
+
+
+def test_the_limit_counts_pixels(tmp_path, monkeypatch):
+    halves(size=(10, 10)).save(tmp_path / "a.png")
+    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+    with pytest.raises(UnreadableImage, match="10 x 10 pixels are more than 99"):
+        read_image(tmp_path / "a.png")
+    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    assert read_image(tmp_path / "a.png").size == (10, 10)
+
+
+def test_the_error_survives_pickling():
+    error = pickle.loads(pickle.dumps(UnreadableImage("a/b.jpg", "cut")))
+    assert (error.path, error.reason, str(error)) == ("a/b.jpg", "cut", "a/b.jpg: cut")
+
+
+def test_the_file_is_closed_even_where_frames_are_left(tmp_path, monkeypatch):
+    halves().save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (32, 16))])
+    opened, open_image = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda path: opened.append(open_image(path)) or opened[-1])
+    read = read_image(tmp_path / "a.gif")
+    assert len(opened) == 1 and opened[0].fp is None
+    assert read.getpixel((0, 0)) == RED
+
+
+def test_blocks_cover_all_paths_and_threads_share_the_work(tmp_path, monkeypatch):
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    halves().save(tmp_path / "a.png")
+    paths = [tmp_path / "a.png"] * 9 + [tmp_path / "empty.jpg"]
+    monkeypatch.setattr(images, "BLOCK", 4)
+    both = threading.Barrier(2, timeout=20)  # passes only if two threads decode at once
+    read = images.read_image
+    monkeypatch.setattr(images, "read_image", lambda path: (both.wait(), read(path))[1])
+    assert find_unreadable(paths, workers=2) == {str(tmp_path / "empty.jpg"): "the file is empty"}
+
+
+def test_many_images_show_a_progress_bar(tmp_path, monkeypatch, capsys):
+    halves().save(tmp_path / "a.png")
+    find_unreadable([tmp_path / "a.png"] * 3)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(images, "QUIET_BELOW", 3)
+    find_unreadable([tmp_path / "a.png"] * 3)
+    assert "checking images" in capsys.readouterr().err

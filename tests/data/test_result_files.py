@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of, rows_of_images
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def written(tmp_path, data, name="captions.json"):
+    path = tmp_path / name
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return path
+
+
+def pairs(path):
+    rows = read_captions(path)
+    return list(zip(rows["name"], rows["caption"]))
+
+
+def test_tables(tmp_path):
+    path = written(tmp_path, 'image,caption\na.jpg,"one, two"\na.jpg,\n', "c.csv")
+    assert pairs(path) == [("a.jpg", "one, two"), ("a.jpg", "")]
+    assert pairs(written(tmp_path, "video\tcaption\nv.avi\tone\n", "c.tsv")) == [("v.avi", "one")]
+
+
+def test_coco_results(tmp_path):
+    entries = [{"image_id": 7, "caption": "one", "score": 1}, {"image_id": "sub/a", "caption": ""}]
+    assert pairs(written(tmp_path, entries)) == [("7", "one"), ("sub/a", "")]
+
+
+def test_coco_annotations(tmp_path):
+    annotations = [{"id": n, "image_id": n % 2, "caption": text} for n, text in enumerate("abc")]
+    images = [{"id": n, "file_name": f"COCO_{n}.jpg"} for n in (0, 1, 2)]
+    rows = read_captions(written(tmp_path, {"images": images, "annotations": annotations}))
+    assert rows["name"].tolist() == ["0", "1", "0"] and rows["caption"].tolist() == ["a", "b", "c"]
+    assert rows["file"].tolist() == ["COCO_0.jpg", "COCO_1.jpg", "COCO_0.jpg"]
+    for incomplete in ({"annotations": annotations}, {"images": [{"id": 0}], "annotations": annotations}):
+        assert "file" not in read_captions(written(tmp_path, incomplete))
+
+
+def test_lists_by_file(tmp_path):
+    path = written(tmp_path, {"v.avi": ["one", "two"], "w.gif": "three"})
+    assert pairs(path) == [("v.avi", "one"), ("v.avi", "two"), ("w.gif", "three")]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([{"image_id": 1, "caption": "a"}, {"image_id": 2}, 5], "entry 2, 3 lacks image_id or caption"),
+        ([{"image_id": 1, "caption": None}], "entry 1 lacks"),
+        ({"annotations": [{"id": 1, "caption": "a"}]}, "annotation 1 lacks"),
+        ({"v.avi": ["one", 2], "w.avi": [], "x.avi": ["three"]}, "no captions at 'v.avi', 'w.avi'. Forms"),
+        ("7", "no captions at ''. Forms that are read: COCO results"),
+        ([], "has no captions"),
+        ({}, "has no captions"),
+        ('{"a": [', "line 1: broken JSON"),
+    ],
+)
+def test_other_json_is_an_error(tmp_path, data, message):
+    with pytest.raises(ValueError, match=f"captions.json.*{message}"):
+        read_captions(written(tmp_path, data))
+
+
+def test_one_an_image(tmp_path):
+    rows = read_captions(written(tmp_path, {"a": "one", "b": ["two"]}))
+    assert one_an_image(rows, "c.json").to_dict() == {"a": "one", "b": "two"}
+    rows = read_captions(written(tmp_path, {"a": ["one", "two"], "b": ["three"]}))
+    with pytest.raises(ValueError, match="c.json has several captions of 1 images, not one each: a"):
+        one_an_image(rows, "c.json")
+
+
+def test_rows_of_images():
+    ids = np.array(["sub/a.JPG", "clip", "7"], dtype=object)
+    names = pd.Series(["clip.avi", "sub\\a.jpg", "7", "clip.txt", "sub/a"])
+    assert rows_of_images(ids, names).tolist() == [1, 0, 2, -1, 0]
+    with pytest.raises(ValueError, match="differ in their suffix alone: a"):
+        rows_of_images(np.array(["a.gif", "a.mp4"]), pd.Series(["a"]))
+
+
+def test_references_by_file_name(tmp_path):
+    data = {
+        "images": [{"id": n, "file_name": f"COCO_{n}.jpg"} for n in (0, 1)],
+        "annotations": [{"image_id": n, "caption": f"caption {n}"} for n in (1, 0, 1)],
+    }
+    path = written(tmp_path, data)
+    for ids in (["0", "1"], ["COCO_0", "COCO_1"]):
+        rows, left_out = references_of(np.array(ids, dtype=object), "c.csv", path)
+        assert rows["at"].tolist() == [1, 0, 1] and left_out == 0
+    rows, left_out = references_of(np.array(["COCO_1.jpg"], dtype=object), "c.csv", path, allow_partial=True)
+    assert rows["caption"].tolist() == ["caption 1", "caption 1"] and left_out == 1
+
+
+def test_captions_by_known_id():
+    captions = pd.Series({"a.jpg": "one", "b": "two"}, dtype="str")
+    ids = np.array(["c", "b.png", "a"], dtype=object)
+    assert by_known_id(captions, ids, "folder") == {"a": "one", "b.png": "two"}
+    with pytest.raises(ValueError, match="1 captioned images are not in folder: b"):
+        by_known_id(captions, ids[2:], "folder")
+    with pytest.raises(ValueError, match="captions of one image of folder: a.jpg, a"):
+        by_known_id(pd.Series({"a.jpg": "one", "a": "two"}, dtype="str"), ids, "folder")
+
+
+@pytest.mark.parametrize("name", ["coco_fakecap/references.json", "msvd_clips/captions.json"])
+def test_known_files(name):
+    path = Path(__file__).resolve().parents[3] / "shared" / "data" / name
+    if not path.is_file():
+        pytest.skip(f"needs {name}")
+    counts = read_captions(path).groupby("name").size()
+    assert (len(counts), counts.min()) == ((1000, 5) if "coco" in name else (5, 29))

@@ -1,0 +1,273 @@
+import os
+import shutil
+
+from clipknight.data.datasets import read_dataset
+from clipknight.data.images import read_image
+from clipknight.embedding import cache as embedding_cache
+from clipknight.embedding.cache import (
+    UnreadableImages,
+    caption_embeddings,
+    encode_images,
+    image_embeddings,
+    subregion_embeddings,
+    target_embeddings,
+    target_fingerprint,
+)
+from clipknight.embedding.clip import load_clip, load_target_encoder
+from clipknight.embedding.subregions import encode_subregions, subregion_features
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+
+class Encoder:
+    """Counts what the real encoder is asked for; `fail_after` raises in the midst of it."""
+
+    def __init__(self, encoder, fail_after=10**9):
+        self.inner, self.rows, self.fail_after = encoder, 0, fail_after
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def _count(self, rows):
+        if self.rows + rows > self.fail_after:
+            raise KeyboardInterrupt
+        self.rows += rows
+
+    def encode_pixels(self, pixels):
+        self._count(len(pixels))
+        return self.inner.encode_pixels(pixels)
+
+    def encode_captions(self, captions):
+        self._count(len(captions))
+        return self.inner.encode_captions(captions)
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_clip):
+    return load_clip(str(tiny_clip), "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def dataset(coloured):
+    return read_dataset(coloured)
+
+
+@pytest.fixture
+def own(coloured, tmp_path):
+    """A copy of the data set to damage."""
+    return shutil.copytree(coloured, tmp_path / "own")
+
+
+def images(encoder, dataset, cache, **options):
+    return image_embeddings(encoder, dataset, cache, **{"batch_size": 8, "workers": 0} | options)
+
+
+def test_rows_are_the_encoders_own_by_id(clip, dataset, tmp_path):
+    rows = images(clip, dataset, tmp_path)
+    assert rows.ids.tolist() == dataset.ids.tolist() and rows.meta["fingerprint"] == clip.fingerprint("visual")
+    one = clip.encode_pixels(clip.preprocess(read_image(dataset.images["path"][20]))[None])
+    np.testing.assert_allclose(rows.vectors[20], one[0], atol=1e-6)
+    assert isinstance(rows.vectors, np.memmap)
+
+
+def test_workers_give_the_same_rows(clip, dataset, tmp_path):
+    np.testing.assert_array_equal(
+        images(clip, dataset, tmp_path / "0").vectors, images(clip, dataset, tmp_path / "2", workers=2).vectors
+    )
+
+
+def test_nothing_is_encoded_twice(clip, dataset, tmp_path):
+    encoder = Encoder(clip)
+    first = images(encoder, dataset, tmp_path)
+    keys = caption_embeddings(encoder, dataset, tmp_path)
+    assert encoder.rows == 38 + 190
+    np.testing.assert_array_equal(images(encoder, dataset, tmp_path).vectors, first.vectors)
+    np.testing.assert_array_equal(caption_embeddings(encoder, dataset, tmp_path).vectors, keys.vectors)
+    assert encoder.rows == 38 + 190
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("encode, rows", [(images, 38), (caption_embeddings, 190)])
+def test_an_interrupted_encoding_goes_on(clip, dataset, tmp_path, encode, rows):
+    whole = encode(clip, dataset, tmp_path / "whole", batch_size=8)
+    with pytest.raises(KeyboardInterrupt):
+        encode(Encoder(clip, fail_after=20), dataset, tmp_path / "cut", batch_size=8)
+    for file in (tmp_path / "cut").rglob("rows-*.f32"):
+        assert file.stat().st_size == 16 * 16 * 4
+        with open(file, "ab") as half_a_row:
+            half_a_row.write(b"1234567")
+    rest = Encoder(clip)
+    resumed = encode(rest, dataset, tmp_path / "cut", batch_size=8)
+    assert rest.rows == rows - 16
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+    assert resumed.ids.tolist() == whole.ids.tolist() and resumed.meta == whole.meta
+
+
+@pytest.fixture
+def unreadable(own):
+    (own / "Images" / "train03.png").write_bytes(b"no picture")
+    whole = (own / "Images" / "test01.png").read_bytes()
+    (own / "Images" / "test01.png").write_bytes(whole[: len(whole) // 2])
+    return read_dataset(own)
+
+
+def test_unreadable_images_are_all_listed(clip, unreadable, tmp_path):
+    for _ in range(2):  # the second time from the cache
+        with pytest.raises(UnreadableImages, match="2 unreadable images") as error:
+            images(clip, unreadable, tmp_path / "cache")
+        assert "train03.png: not an image" in str(error.value) and "test01.png: " in str(error.value)
+        assert "--skip_unreadable" in str(error.value)
+        assert sorted(os.path.basename(path) for path in error.value.reasons) == ["test01.png", "train03.png"]
+
+
+def test_skipped_images_are_left_out_and_told(clip, unreadable, tmp_path, capsys):
+    encoder = Encoder(clip)
+    for _ in range(2):
+        rows = images(encoder, unreadable, tmp_path / "cache", skip_unreadable=True)
+        assert set(unreadable.ids) - set(rows.ids) == {"train03", "test01"} and len(rows) == 36
+        assert np.isfinite(rows.vectors).all() and rows.meta["skipped"] == ["test01", "train03"]
+        assert "left out: 2 unreadable images of own" in capsys.readouterr().out
+    assert encoder.rows == 38
+    with pytest.raises(KeyError, match="train03"):
+        rows.aligned_to(unreadable.ids)
+
+
+def test_who_does_not_skip_is_not_given_a_cache_with_rows_missing(clip, unreadable, tmp_path):
+    images(clip, unreadable, tmp_path / "cache", skip_unreadable=True)
+    with pytest.raises(UnreadableImages, match="2 unreadable images"):
+        images(clip, unreadable, tmp_path / "cache")
+
+
+def test_many_unreadable_images_are_counted():
+    message = str(UnreadableImages({f"{i}.png": "broken" for i in range(25)}))
+    assert message.startswith("25 unreadable images") and "and 5 more" in message and message.count("broken") == 20
+
+
+def test_a_changed_picture_is_encoded_anew(clip, own, tmp_path):
+    before = images(clip, read_dataset(own), tmp_path / "cache")
+    shutil.copy(own / "Images" / "train01.png", own / "Images" / "train00.png")
+    encoder = Encoder(clip)
+    after = images(encoder, read_dataset(own), tmp_path / "cache")
+    assert encoder.rows == 38
+    np.testing.assert_allclose(after.aligned_to(["train00"]).vectors, after.aligned_to(["train01"]).vectors, atol=1e-6)
+    assert np.abs(before.aligned_to(["train00"]).vectors - after.aligned_to(["train00"]).vectors).max() > 1e-3
+
+
+def test_a_changed_caption_or_encoder_is_encoded_anew(clip, own, tmp_path):
+    caption_embeddings(clip, read_dataset(own), tmp_path / "cache")
+    text = (own / "captions.txt").read_text()
+    (own / "captions.txt").write_text(text.replace("train00.png,a red picture", "train00.png,a red painting"))
+    encoder = Encoder(clip)
+    caption_embeddings(encoder, read_dataset(own), tmp_path / "cache")
+    assert encoder.rows == 190
+    other = Encoder(load_clip(str(tiny_models.write_clip(tmp_path / "tiny-clip", seed=9)), "cpu", "fp32"))
+    caption_embeddings(other, read_dataset(own), tmp_path / "cache")
+    assert other.rows == 190 and len(list((tmp_path / "cache" / "own").iterdir())) == 3
+
+
+def test_targets_are_the_target_encoders(tiny_target_encoder, dataset, tmp_path, monkeypatch):
+    encoder = load_target_encoder(str(tiny_target_encoder), "cpu")
+    targets = target_embeddings(encoder, dataset, tmp_path)
+    assert targets.ids.tolist() == dataset.captions["caption_id"].tolist()
+    caption = dataset.captions["caption"][77]
+    expected = encoder.encode([caption], normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(targets.vectors[77], expected[0], atol=1e-5)
+    assert targets.meta["fingerprint"] == target_fingerprint(encoder)
+    monkeypatch.setattr(encoder, "encode", None)
+    np.testing.assert_array_equal(target_embeddings(encoder, dataset, tmp_path).vectors, targets.vectors)
+    with torch.no_grad():
+        next(encoder.parameters())[0, 0] += 1
+    assert targets.meta["fingerprint"] != target_fingerprint(encoder)
+
+
+def test_targets_in_reduced_precision_have_a_place_of_their_own(tiny_target_encoder, dataset, tmp_path):
+    encoder = load_target_encoder(str(tiny_target_encoder), "cpu")
+    exact, reduced = (target_embeddings(encoder, dataset, tmp_path, precision=p) for p in ("fp32", "bf16"))
+    assert reduced.meta["fingerprint"] == exact.meta["fingerprint"] + "-bfloat16"
+    assert reduced.vectors.dtype == np.float32 and len(list((tmp_path / dataset.name).iterdir())) == 2
+    cosines = (exact.vectors * reduced.vectors).sum(axis=1)
+    assert 0.999 < cosines.min() and not np.array_equal(exact.vectors, reduced.vectors)
+    np.testing.assert_allclose(np.linalg.norm(reduced.vectors, axis=1), 1, atol=1e-6)  # not only near it
+    np.testing.assert_array_equal(target_embeddings(encoder, dataset, tmp_path).vectors, exact.vectors)
+
+
+def test_not_one_image_can_be_read(clip, own, tmp_path):
+    for path in (own / "Images").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(UnreadableImages, match="38 unreadable images"):
+        images(clip, read_dataset(own), tmp_path / "cache", skip_unreadable=True)
+
+
+def test_encoding_without_a_cache(clip, dataset, unreadable, tmp_path):
+    paths = dataset.images["path"].tolist()
+    cached = images(clip, dataset, tmp_path)
+    np.testing.assert_array_equal(encode_images(clip, paths, batch_size=8, workers=0), cached.vectors)
+    with pytest.raises(UnreadableImages, match="2 unreadable"):
+        encode_images(clip, unreadable.images["path"].tolist(), workers=0)
+
+
+def test_nothing_to_encode(clip, dataset, tmp_path):
+    with pytest.raises(ValueError, match="nothing to encode"):
+        images(clip, dataset.split(""), tmp_path)
+
+
+def test_the_cache_is_in_outputs_by_default(outputs):
+    assert embedding_cache.CACHE == str(outputs / "embeddings")
+
+
+# Sub-regions
+
+
+def test_sub_regions_follow_the_image_embedding(coloured, tiny_clip, tmp_path):
+    encoder, valid = load_clip(str(tiny_clip), "cpu", "fp32"), read_dataset(coloured).split("valid")
+    rows = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
+    found = encode_subregions(encoder, valid.images["path"].tolist(), 3)
+    assert rows.vectors.shape == (8, 4 * 16) and rows.ids.tolist() == valid.ids.tolist()
+    parts = rows.vectors.reshape(8, 4, 16)
+    np.testing.assert_allclose(parts[:, 0], found.whole, atol=1e-6)
+    np.testing.assert_allclose(parts[:, 1:], found.regions, atol=1e-6)
+    np.testing.assert_allclose(parts[:, 0], image_embeddings(encoder, valid, tmp_path, workers=0).vectors, atol=1e-6)
+
+
+def test_sub_regions_are_kept_by_encoder_and_number(coloured, tiny_clip, tmp_path, monkeypatch):
+    encoder, valid = load_clip(str(tiny_clip), "cpu", "fp32"), read_dataset(coloured).split("valid")
+    first = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(embedding_cache, "subregion_features", None)
+        again = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
+    np.testing.assert_array_equal(first.vectors, again.vectors)
+    assert subregion_embeddings(encoder, valid, 2, tmp_path, workers=0).dim == 3 * 16
+    other = load_clip(str(tiny_models.write_clip(tmp_path / "other", seed=1)), "cpu", "fp32")
+    assert not np.allclose(subregion_embeddings(other, valid, 3, tmp_path, workers=0).vectors, first.vectors, atol=0.1)
+    assert len(list((tmp_path / valid.name).glob("regions*"))) == 3
+
+
+def test_a_broken_off_reading_of_sub_regions_goes_on(coloured, tiny_clip, tmp_path, monkeypatch):
+    encoder, valid = load_clip(str(tiny_clip), "cpu", "fp32"), read_dataset(coloured).split("valid")
+    whole, read, features = subregion_embeddings(encoder, valid, 3, tmp_path / "a", 3, 0), [], subregion_features
+
+    def stop_at_the_third(*args):
+        read.append(args)
+        if len(read) == 3:
+            raise KeyboardInterrupt
+        return features(*args)
+
+    monkeypatch.setattr(embedding_cache, "subregion_features", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        subregion_embeddings(encoder, valid, 3, tmp_path / "b", 3, 0)
+    rows = subregion_embeddings(encoder, valid, 3, tmp_path / "b", 3, 0)
+    assert len(read) == 4  # of three batches, the third twice
+    np.testing.assert_array_equal(rows.vectors, whole.vectors)
+
+
+def test_images_whose_sub_regions_cannot_be_read(coloured, tiny_clip, tmp_path):
+    own = shutil.copytree(coloured, tmp_path / "damaged")
+    (own / "Images" / "dev01.png").write_bytes(b"no picture")
+    encoder, valid = load_clip(str(tiny_clip), "cpu", "fp32"), read_dataset(own).split("valid")
+    with pytest.raises(UnreadableImages, match="dev01.png: not an image"):
+        subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
+    rows = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0, skip_unreadable=True)
+    assert rows.ids.tolist() == [i for i in valid.ids if i != "dev01"]

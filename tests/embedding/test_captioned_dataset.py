@@ -1,0 +1,88 @@
+import shutil
+
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.embeddings import Embeddings
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def data(coloured, tiny_target_encoder):
+    return CaptionedDataset.read(coloured, str(tiny_target_encoder), "cpu")
+
+
+@pytest.fixture
+def uneven(coloured, tiny_target_encoder, tmp_path):
+    """Some images have one or two captions, in a file whose lines are shuffled."""
+    folder = shutil.copytree(coloured, tmp_path / "uneven")
+    head, *lines = (folder / "captions.txt").read_text().splitlines()
+    kept = [line for i, line in enumerate(lines) if i % 5 == 0 or i % 7 == 0 or i > 120]
+    np.random.default_rng(0).shuffle(kept)
+    (folder / "captions.txt").write_text("\n".join([head, *kept, ""]))
+    return CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu")
+
+
+def test_one_target_for_each_caption(data, tiny_target_encoder):
+    assert data.targets.vectors.shape == (190, 24) and data.target_name == str(tiny_target_encoder)
+    assert data.targets.ids.tolist() == data.dataset.captions["caption_id"].tolist()
+
+
+def test_a_split_takes_its_targets_along(data):
+    valid = data.split("valid")
+    assert len(valid.dataset) == 8 and len(valid.targets) == 40
+    for row in (0, 17, 39):
+        caption_id = valid.dataset.captions["caption_id"][row]
+        whole = data.targets.ids.tolist().index(caption_id)
+        np.testing.assert_array_equal(valid.targets.vectors[row], data.targets.vectors[whole])
+
+
+@pytest.mark.parametrize("name", ["data", "uneven"])
+def test_mean_targets_against_a_loop(request, name):
+    train = request.getfixturevalue(name).split("train")
+    owners = train.dataset.captions["id"].to_numpy()
+    for image, mean in zip(train.dataset.ids, train.mean_targets(), strict=True):
+        np.testing.assert_allclose(mean, np.asarray(train.targets.vectors)[owners == image].mean(0), atol=1e-6)
+
+
+def test_image_of_caption(uneven):
+    ids = uneven.dataset.ids[uneven.image_of_caption]
+    assert ids.tolist() == uneven.dataset.captions["id"].tolist()
+
+
+def test_drawn_captions_are_the_images_own_and_all_are_drawn(uneven):
+    train, draw = uneven.split("train"), np.random.default_rng(0)
+    owners = train.dataset.captions["id"].to_numpy()
+    drawn = np.stack([train.drawn_captions(draw) for _ in range(60)])
+    assert (owners[drawn] == train.dataset.ids).all()
+    assert set(drawn.ravel()) == set(range(len(owners)))
+    first = train.drawn_targets(np.random.default_rng(0))
+    np.testing.assert_array_equal(first, train.targets.vectors[drawn[0]])
+
+
+def test_avg_cos_over_all_pairs(data):
+    valid = data.split("valid")
+    own = Embeddings(valid.dataset.ids, valid.mean_targets())
+    swapped = Embeddings(valid.dataset.ids, valid.mean_targets()[::-1].copy())
+    lengths = np.linalg.norm(valid.mean_targets(), axis=1)  # mean cosine of unit rows with their mean
+    assert valid.avg_cos(own) == pytest.approx(lengths.mean(), abs=1e-6) and valid.avg_cos(swapped) < valid.avg_cos(own)
+
+
+def test_an_image_without_caption_is_refused_by_name(coloured, tiny_target_encoder, tmp_path):
+    folder = shutil.copytree(coloured, tmp_path / "bare")
+    lines = (folder / "captions.txt").read_text().splitlines()
+    (folder / "captions.txt").write_text("\n".join([*(line for line in lines if "test02" not in line), ""]))
+    bare = CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu")
+    assert len(bare.split("valid").targets) == 40
+    with pytest.raises(ValueError, match="1 of 6 test images of bare have no caption: test02"):
+        bare.split("test")
+
+
+def test_a_data_set_without_a_split_gets_one_by_similar_captions(coloured, tiny_target_encoder, tmp_path, outputs):
+    folder = shutil.copytree(coloured, tmp_path / "unsplit")
+    for file in folder.glob("Flickr_8k.*"):
+        file.unlink()
+    made = CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu", seed=3)
+    assert made.dataset.has_splits and list((outputs / "embeddings" / "unsplit").glob("split-*-seed3.csv"))
+    again = CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu", seed=3)
+    assert again.dataset.images["split"].tolist() == made.dataset.images["split"].tolist()

@@ -1,0 +1,104 @@
+from clipknight.data.datasets import read_dataset
+from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.embedding.splits import grouped_split, similarity_groups, with_made_split
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def naive_components(vectors, image_ids, threshold):
+    """Each image's component as a frozenset of images, by joining sets until nothing changes."""
+    components = [{image} for image in dict.fromkeys(image_ids)]
+    for i, a in enumerate(vectors):
+        for j, b in enumerate(vectors):
+            if a @ b >= threshold:
+                touched = [c for c in components if image_ids[i] in c or image_ids[j] in c]
+                components = [c for c in components if c not in touched] + [set().union(*touched)]
+    return {image: frozenset(c) for c in components for image in c}
+
+
+def captions(n_images=60, per_image=2, seed=0):
+    draw = np.random.default_rng(seed)
+    vectors = unit(draw.normal(size=(n_images * per_image, 6))).astype(np.float32)
+    image_ids = draw.permutation(np.repeat([f"i{i}" for i in range(n_images)], per_image)).astype(object)
+    return Embeddings([f"c{i}" for i in range(len(vectors))], vectors), image_ids
+
+
+@pytest.mark.parametrize("threshold", [0.7, 0.85, 0.95])
+def test_groups_are_the_connected_components(threshold):
+    targets, image_ids = captions()
+    groups = similarity_groups(targets, image_ids, threshold)
+    expected = naive_components(targets.vectors, image_ids, threshold)
+    assert {i: frozenset(groups.index[groups == groups[i]]) for i in groups.index} == expected
+    assert 1 < groups.nunique() < 60 or threshold == 0.7
+
+
+def test_groups_over_several_blocks_of_queries():
+    twins = unit(np.random.default_rng(0).normal(size=(1500, 24))).astype(np.float32)
+    vectors = np.concatenate([twins, twins])  # row i + 1500 is the twin of row i, in another block
+    ids = np.array([f"i{i}" for i in range(3000)], dtype=object)
+    groups = similarity_groups(Embeddings(ids, vectors), ids, 0.99)
+    assert groups.nunique() == 1500
+    np.testing.assert_array_equal(groups.to_numpy()[:1500], groups.to_numpy()[1500:])
+
+
+def groups_of_sizes(sizes):
+    numbers = np.repeat(np.arange(len(sizes)), sizes)
+    return pd.Series(numbers, index=[f"i{i}" for i in range(len(numbers))])
+
+
+def test_no_group_is_cut_and_shares_are_met():
+    groups = groups_of_sizes(np.random.default_rng(0).integers(1, 6, 200))
+    split = grouped_split(groups)
+    assert (split.groupby(groups).nunique() == 1).all()
+    shares = split.value_counts(normalize=True)
+    assert shares.to_dict() == pytest.approx({"train": 0.8, "valid": 0.1, "test": 0.1}, abs=0.01)
+
+
+def test_a_group_too_large_to_hold_out_is_trained_on():
+    split = grouped_split(groups_of_sizes([60, *[1] * 40]))
+    assert set(split[:60]) == {"train"}
+    assert split.value_counts().to_dict() == {"train": 80, "valid": 10, "test": 10}
+
+
+def test_the_seed_decides():
+    groups = groups_of_sizes([2] * 50)
+    pd.testing.assert_series_equal(grouped_split(groups, seed=3), grouped_split(groups, seed=3))
+    assert (grouped_split(groups, seed=3) != grouped_split(groups, seed=4)).any()
+
+
+def unsplit(folder, names):
+    (folder / "Images").mkdir(parents=True)
+    for name in names:
+        (folder / "Images" / f"{name}.jpg").touch()
+    lines = [f"{name}.jpg,caption of {name}" for name in names[:-1]]  # the last has none
+    (folder / "captions.txt").write_text("\n".join(["image,caption", *lines, ""]))
+    return read_dataset(folder)
+
+
+def test_a_made_split_is_saved_and_used_again(tmp_path, capsys):
+    names = ["null", "NA", *(f"{i:02d}" for i in range(30)), "bare"]
+    dataset = unsplit(tmp_path / "data", names)
+    targets = Embeddings(dataset.captions["caption_id"], unit(np.random.default_rng(0).normal(size=(32, 64))))
+    made = with_made_split(dataset, targets, tmp_path / "made", seed=5)
+    assert "names no split" in capsys.readouterr().out
+    counts = made.images["split"].value_counts()
+    assert counts["train"] > counts["test"] >= 1 and counts["valid"] >= 1
+    by_id = dict(zip(made.images["id"], made.images["split"], strict=True))
+    assert by_id["bare"] == "test"
+
+    (file,) = (tmp_path / "made").glob("split-*-seed5.csv")
+    saved = file.read_text().splitlines()
+    assert len(saved) == 33 and f"null,{by_id['null']}" in saved
+    swap = {"null": "valid", "NA": "valid"}
+    file.write_text("\n".join(f"{i},{swap.get(i, s)}" for i, s in (line.split(",") for line in saved)))
+    again = with_made_split(dataset, targets, tmp_path / "made", seed=5)
+    assert dict(zip(again.images["id"], again.images["split"], strict=True)) == by_id | swap
+    assert capsys.readouterr().out == ""
+
+
+def test_a_split_of_its_own_is_kept(coloured, tmp_path):
+    dataset = read_dataset(coloured)
+    assert with_made_split(dataset, None, tmp_path) is dataset
+    assert list(tmp_path.iterdir()) == []

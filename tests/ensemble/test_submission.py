@@ -1,0 +1,166 @@
+from dataclasses import make_dataclass
+
+import predict
+import submit
+from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.ensemble.submission import check_against_sample, read_submission, sample_ids, write_submission
+from clipknight.training.runs import Run
+
+import numpy as np
+import pytest
+
+
+def embeddings(ids, dim=384, seed=0):
+    return Embeddings(
+        np.array(ids, dtype=object), np.random.default_rng(seed).standard_normal((len(ids), dim)).astype(np.float32)
+    )
+
+
+def text(path, *lines, header="imgId_eId,val"):
+    path.write_text("\n".join([header, *lines, ""]))
+    return path
+
+
+def test_the_lines_are_exact(tmp_path):
+    vectors = np.array([[3, 4], [0, -2], [1e-5, 1]], dtype=np.float32)
+    write_submission(Embeddings(np.array(["b_1", "a", "B"]), vectors), tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text().splitlines() == [
+        "imgId_eId,val",
+        "B_0,0.00001",
+        "B_1,1",
+        "a_0,0",
+        "a_1,-1",
+        "b_1_0,0.6",
+        "b_1_1,0.8",
+    ]
+    assert [p.name for p in tmp_path.iterdir()] == ["s.csv"]
+
+
+def test_round_trip_over_many_chunks(tmp_path):
+    ids = [f"{i * 7919:x}_{i}" for i in range(1500)] + ["a,b", "sub/ä", "x_007"]
+    written = embeddings(ids)
+    write_submission(written, tmp_path / "s.csv")
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert len(lines) == 1503 * 384 + 1 and lines[1].startswith(f"{min(ids)}_0,")
+    assert lines[384].startswith(f"{min(ids)}_383,") and lines[-1].startswith(f"{max(ids)}_383,")
+    read = read_submission(tmp_path / "s.csv")
+    assert read.ids.tolist() == sorted(ids)
+    np.testing.assert_array_equal(read.aligned_to(ids).vectors, unit(written.vectors.astype(np.float64)).astype("f4"))
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
+    path = text(tmp_path / "s.csv", "old_0,1")
+    with pytest.raises(ValueError, match="1 of 2 predictions are zero vectors: b"):
+        write_submission(Embeddings(np.array(["a", "b"]), np.array([[1, 0], [0, 0]], np.float32)), path)
+    with pytest.raises(ValueError, match="line break.*'a\\\\nb'"):
+        write_submission(embeddings(["a\nb"]), path)
+    assert "old_0" in path.read_text() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_rows_in_any_order_are_read(tmp_path):
+    read = read_submission(text(tmp_path / "s.csv", "b_1_1,4", "a_0,1", "b_1_0,3", "a_1,2"))
+    assert read.ids.tolist() == ["b_1", "a"]
+    np.testing.assert_array_equal(read.vectors, [[3, 4], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["a_0,1", "a_1,nan"], "line 3: the value of a_1 is nan"),
+        (["a_0,inf", "a_1,1"], "line 2: the value of a_0 is inf"),
+        (["a_0,1", "a_1,"], "conversion error"),
+        (["a_0,1", "a_1,x"], "conversion error"),
+        (["a_0,1", "a1,1"], "line 3: 'a1' is not <imgId>_<number>"),
+        (["a_0,1", "a_01,1"], "line 3: 'a_01'"),
+        (["a_0,1", "a_1,1", "a_0,2"], "line 4: a_0 is given a second time"),
+        (["a_0,1", "a_1,1", "b_1,2"], "1 of 2 images lack rows: 'b' has 1 of 2, without 0 "),
+        (["a_0,1", "a_1,1", "b_0,2"], "1 of 2 images lack rows: 'b' has 1 of 2, without 1 "),
+        (["a_0,1", "a_99999999,1"], r"lack rows: 'a' has 2 of 100000000, without 1, .*line 3 has number 99999999"),
+        ([], "header and no rows"),
+    ],
+)
+def test_a_broken_submission_names_the_place(tmp_path, lines, message):
+    with pytest.raises(ValueError, match=message):
+        read_submission(text(tmp_path / "s.csv", *lines))
+
+
+def test_a_wrong_header_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="header is 'id,val', not 'imgId_eId,val'"):
+        read_submission(text(tmp_path / "s.csv", "a_0,1", header="id,val"))
+
+
+def test_the_sample_says_which_rows(tmp_path):
+    sample = text(tmp_path / "sample.csv", "a_0,0", "a_1,0", "b_0,0", "b_1,0")
+    assert sample_ids(sample).tolist() == ["a", "b"]
+    right = text(tmp_path / "right.csv", "a_0,1", "a_1,2", "b_0,3", "b_1,4")
+    check_against_sample(right, sample)
+    check_against_sample(embeddings(["b", "a"], dim=2), sample)
+    for wrong, message in [
+        (
+            embeddings(["a", "c"], dim=2),
+            "2 rows are missing, such as b_0, b_1; 2 rows are not asked for, such as c_0, c_1",
+        ),
+        (embeddings(["a", "b"], dim=3), "2 rows are not asked for, such as a_2, b_2"),
+        (text(tmp_path / "order.csv", "a_0,1", "b_0,1", "a_1,1", "b_1,1"), "line 3 has b_0, not a_1"),
+        (text(tmp_path / "twice.csv", "a_0,1", "a_1,1", "b_0,1", "b_1,1", "b_1,1"), "5 rows, not 4"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            check_against_sample(wrong, sample)
+
+
+def test_only_ids_with_a_comma_are_quoted(tmp_path):
+    write_submission(Embeddings(np.array(["a,b", "c"]), np.ones((2, 1), np.float32)), tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == 'imgId_eId,val\n"a,b_0",1\nc_0,1\n'
+
+
+# Scripts
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run on `tmp_path/data`, a competition folder that asks for three images: two are predicted, and another."""
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    for name in "abc":
+        (data / "images" / f"{name}.png").touch()
+    (data / "sample_submission.csv").write_text(
+        "imgId_eId,val\n" + "".join(f"{i}_{n},0\n" for i in "abc" for n in (0, 1))
+    )
+    run = Run.start(str(tmp_path / "run"), make_dataclass("Settings", [("data", str)])(str(data)), members=["a", "b"])
+    run.save_predictions("test", Embeddings(np.array(["c", "x", "a"]), np.array([[0, 2], [5, 0], [4, 0]], np.float32)))
+    return run
+
+
+def test_submit_refuses_missing_images_and_fills_them_when_asked(run, tmp_path, capsys):
+    argv = ["--run", str(run.folder), "--out", str(tmp_path / "s.csv")]
+    with pytest.raises(SystemExit, match=r"1 of 3 images have no prediction in 'test': b; .*--fill_missing mean"):
+        submit.main(argv)
+    assert not (tmp_path / "s.csv").exists()
+    submit.main([*argv, "--fill_missing", "mean"])
+    written = read_submission(tmp_path / "s.csv")
+    assert written.ids.tolist() == ["a", "b", "c"]
+    mean = np.array([2, 1]) / 5**0.5
+    np.testing.assert_allclose(written.vectors, [[1, 0], mean, [0, 1]], rtol=1e-6)
+    said = capsys.readouterr().out
+    assert "filled with the mean prediction: 1 images: b" in said and "left out: 1 predicted images" in said
+    assert "6 rows, 3 images x 2, the rows of sample_submission.csv" in said
+
+
+def test_submit_refuses_what_the_sample_does_not_have(run, tmp_path):
+    run.save_predictions("test", embeddings(["a", "b", "c"], dim=3))
+    with pytest.raises(SystemExit, match="3 rows are not asked for, such as a_2, b_2, c_2"):
+        submit.main(["--run", str(run.folder), "--out", str(tmp_path / "s.csv")])
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_predict_replaces_nothing_unasked(run, tmp_path):
+    name = ["--run", str(run.folder)]
+    with pytest.raises(SystemExit, match="test exists: pass --overwrite"):
+        predict.main([*name, "--split", "test"])
+    with pytest.raises(SystemExit, match="not a folder of embeddings"):
+        predict.main([*name, "--split", "test", "--out", str(tmp_path / "data"), "--overwrite"])
+    with pytest.raises(SystemExit, match="out-of-fold"):
+        predict.main([*name, "--split", "valid"])
+    for wrong in ([], ["--images", str(tmp_path)], ["--images", str(tmp_path), "--split", "test", "--out", "o"]):
+        with pytest.raises(SystemExit, match="say what to predict"):
+            predict.main([*name, *wrong])

@@ -1,0 +1,92 @@
+from dataclasses import make_dataclass
+
+from blend import main
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.splits import similarity_groups
+from clipknight.ensemble.blending import BlendPredictor, blend, cross_fitted
+from clipknight.ensemble.predictors import load_predictor
+from clipknight.ensemble.stacking import Stacker, StackPredictor
+from clipknight.training.runs import Run
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="module")
+def data(coloured, tiny_target_encoder):
+    return CaptionedDataset.read(coloured, str(tiny_target_encoder), "cpu")
+
+
+@pytest.fixture(scope="module")
+def argv(coloured, tiny_target_encoder, data):
+    """Flags of a blend of two runs that hold noisy targets."""
+    draw = np.random.default_rng(0)
+    for name, noise in (("one", 0.1), ("two", 0.15)):
+        run = Run.start(f"blend/{name}", make_dataclass("Settings", [])(), "blend")
+        for split in ("valid", "test"):
+            part = data.split(split)
+            rows = part.mean_targets() + noise * draw.standard_normal((len(part.dataset), 24))
+            run.save_predictions(split, Embeddings(part.dataset.ids, rows.astype(np.float32)))
+
+    def words(run, *more):
+        named = {"data": coloured, "target_encoder": tiny_target_encoder, "device": "cpu", "run": f"blend/{run}"}
+        options = {"folds": 3, "similarity": 0.999}
+        flags = [f"--{name}={value}" for name, value in {**named, **options}.items()]
+        return [*flags, "--members", "blend/one", "blend/two", *more]
+
+    return words
+
+
+def vectors(split):
+    return [Run.open(f"blend/{name}").predictions(split).vectors for name in ("one", "two")]
+
+
+def by_weights(data):
+    """The cross-fitted blend of the valid rows, by its parts."""
+    valid = data.split("valid")
+    groups = similarity_groups(valid.targets, valid.dataset.captions["id"].to_numpy(), 0.999)[valid.dataset.ids]
+    return cross_fitted(vectors("valid"), 5 * valid.mean_targets(), groups.to_numpy(), 3)[0]
+
+
+def test_weights_are_the_default_and_nothing_is_stacked(argv, data):
+    score = main(argv("plain"))
+    run = Run.open("blend/plain")
+    np.testing.assert_allclose(run.predictions("valid").vectors, by_weights(data), atol=1e-6)
+    assert score == pytest.approx(data.split("valid").avg_cos(run.predictions("valid")))
+    np.testing.assert_allclose(run.predictions("test").vectors, blend(vectors("test"), run.info["weights"]), atol=1e-6)
+    assert not (run.folder / "best").exists() and run.info["kind"] == "blend"
+    table = pd.read_csv(run.folder / "scores.csv", index_col="member")["avg_cos"]
+    assert list(table.index[-2:]) == ["equal weights", "ensemble (cross-fitted, 3 folds)"]
+
+
+@pytest.mark.parametrize("method", ["ridge", "bands", "trees"])
+def test_a_stacker_beside_the_weights(argv, data, capsys, method):
+    score = main(argv(method, f"--method={method}"))
+    said, run, valid = capsys.readouterr().out, Run.open(f"blend/{method}"), data.split("valid")
+    table = pd.read_csv(run.folder / "scores.csv", index_col="member")["avg_cos"]
+    blended = Embeddings(valid.dataset.ids, by_weights(data))
+    assert table["ensemble (cross-fitted, 3 folds)"] == pytest.approx(valid.avg_cos(blended))
+    assert table[f"{method} (cross-fitted, 3 folds)"] == score == run.info["summary"]["avg_cos"]
+    assert score == pytest.approx(valid.avg_cos(run.predictions("valid")))
+    stacker = Stacker.load(run.folder / "best" / "stacker.safetensors")
+    np.testing.assert_array_equal(run.predictions("test").vectors, stacker.predict(vectors("test")))
+    assert f"{method}: " in said and all(what in said for what in stacker.found)
+    assert all(event["stacker"].keys() == stacker.found.keys() for event in run.events() if "fold" in event)
+
+
+def test_the_runs_predictor_is_the_stacker(argv, monkeypatch):
+    main(argv("predicting", "--method=bands"))
+    monkeypatch.setattr(BlendPredictor, "__init__", lambda self, run, device: None)  # the members are mere rows here
+    predictor = load_predictor(Run.open("blend/predicting"), "cpu")
+    assert isinstance(predictor, StackPredictor)
+    expected = Run.open("blend/predicting").predictions("test").vectors
+    np.testing.assert_array_equal(predictor.combined(vectors("test")), expected)
+
+
+def test_choices_that_make_no_sense_are_refused(argv):
+    with pytest.raises(SystemExit, match="--method 'boosting' is none of weights, bands, ridge, trees"):
+        main(argv("typo", "--method=boosting"))
+    with pytest.raises(SystemExit, match="--weights leave --method ridge nothing to fit"):
+        main(argv("both", "--method=ridge", "--weights", "0.5", "0.5"))

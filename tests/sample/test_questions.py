@@ -1,0 +1,92 @@
+"""Questions about the sample against the scenes they are about."""
+
+import json
+
+import make_questions
+import make_sample
+from clipknight.data.questions import OR, read_questions
+from clipknight.sample.captions import COLOUR_WORDS, plural
+from clipknight.sample.questions import questions_about
+from clipknight.sample.scenes import draw_scenes
+from clipknight.sample.world import THINGS
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """As scenes.json has them."""
+    return [
+        {
+            "file": f"{scene.id}.jpg",
+            "split": "train" if i % 3 else "valid",
+            "objects": [{"name": g.name.replace("_", " "), "colour": g.colour, "count": g.count} for g in scene.groups],
+        }
+        for i, scene in enumerate(draw_scenes(400, seed=2))
+    ]
+
+
+@pytest.fixture(scope="module")
+def rows(scenes):
+    return questions_about(scenes, "pictures", seed=0)
+
+
+def nouns(thing, many):
+    told = THINGS[thing["name"].replace(" ", "_")].nouns
+    return {plural(noun) for noun in told} if many else set(told)
+
+
+def test_every_answer_is_what_the_scene_holds(scenes, rows):
+    of = {f"pictures/{scene['file']}": scene["objects"] for scene in scenes}
+    for row in rows.itertuples():
+        things, answers = of[row.image], set(row.answer.split(OR))
+        words = row.question.removesuffix("?").removesuffix(" in the picture")
+        if row.kind == "colour":
+            (thing,) = [t for t in things if words.partition(" the ")[2] in nouns(t, t["count"] > 1)]
+            assert answers == set(COLOUR_WORDS.get(thing["colour"], (thing["colour"],)))
+            assert words.startswith("What colour is" if thing["count"] == 1 else "What colour are")
+        elif row.kind == "count":
+            asked = words.removeprefix("How many ").removesuffix(" are there")
+            assert answers == {str(t["count"]) for t in things if asked in nouns(t, True)}
+        elif row.kind == "object":
+            besides = row.question.removesuffix("?").partition(" besides the ")[2]
+            rest = [t for t in things if besides not in nouns(t, t["count"] > 1)]
+            assert len(rest) == 1 and answers == nouns(rest[0], True) | nouns(rest[0], False)
+        else:
+            asked = words.removeprefix("Is there ").partition(" ")[2]
+            assert answers == {"yes" if any(asked in nouns(t, False) for t in things) else "no"}
+            assert words.startswith("Is there an " if asked[0] in "aeiou" else "Is there a ")
+
+
+def test_each_scene_has_one_of_each_kind_that_it_allows(scenes, rows):
+    coloured = sum(scene["objects"][0]["colour"] is not None for scene in scenes)
+    assert rows["kind"].value_counts().to_dict() == {"count": 400, "object": 400, "yes/no": 400, "colour": coloured}
+    assert 150 < coloured < 400 and not rows.duplicated(["image", "kind"]).any()
+    assert 170 < (rows["answer"] == "yes").sum() < 230
+    assert rows["split"].value_counts().idxmax() == "train"
+
+
+def test_what_is_asked_for_tells_nothing(rows):
+    asked = rows[rows["kind"] == "yes/no"].assign(noun=lambda r: r["question"].str.split().str[3])
+    there, absent = (set(asked["noun"][asked["answer"] == answer]) for answer in ("yes", "no"))
+    assert len(there & absent) > 20
+
+
+def test_drawn_by_seed(scenes, rows):
+    assert questions_about(scenes, "pictures", seed=0).equals(rows)
+    assert not questions_about(scenes, "pictures", seed=1).equals(rows)
+
+
+def test_files_of_a_sample(tmp_path, capsys):
+    make_sample.main(["--out", str(tmp_path / "sample"), "--images", "20", "--clips", "0"])
+    make_questions.main([f"--sample={tmp_path / 'sample'}", f"--out={tmp_path / 'questions'}"])
+    assert sorted(path.name for path in (tmp_path / "questions").iterdir()) == ["test.csv", "train.csv", "valid.csv"]
+    records = json.loads((tmp_path / "sample" / "scenes.json").read_text())
+    for split, images in (("train", 16), ("valid", 2), ("test", 2)):
+        rows = read_questions(tmp_path / "questions" / f"{split}.csv")
+        files = {str(tmp_path / "sample" / "Images" / r["file"]) for r in records if r["split"] == split}
+        assert set(rows["image"]) == files and len(files) == images
+        assert list(rows) == ["image", "question", "kind", "answer"]
+    assert "valid: " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="make the sample first, python src/make_sample.py"):
+        make_questions.main([f"--sample={tmp_path}"])

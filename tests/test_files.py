@@ -1,0 +1,123 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+from clipknight import files
+from clipknight.files import atomic_file, atomic_folder
+
+import pytest
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def write_file(path, text="new"):
+    with atomic_file(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_folder(path, text="new"):
+    with atomic_folder(path) as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "a.txt").write_text(text)
+
+
+def old_file(folder):
+    (folder / "target").write_text("old")
+
+
+def old_folder(folder):
+    (folder / "target").mkdir()
+    (folder / "target" / "was.txt").write_text("old")
+
+
+CASES = [pytest.param(write_file, old_file, id="file"), pytest.param(write_folder, old_folder, id="folder")]
+
+
+@pytest.mark.parametrize("write, old", CASES)
+def test_replaces_what_was_there(tmp_path, write, old):
+    old(tmp_path)
+    write(tmp_path / "target")
+    assert set(contents(tmp_path).values()) == {"new"}
+    assert os.listdir(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_makes_the_folders_above(tmp_path, write):
+    write(tmp_path / "a" / "b" / "target")
+    assert list(contents(tmp_path).values()) == ["new"]
+
+
+def test_the_suffix_stays_for_writers_that_choose_by_it(tmp_path):
+    with atomic_file(tmp_path / "table.parquet") as temporary:
+        assert temporary.suffix == ".parquet" and temporary.parent == tmp_path
+        temporary.touch()
+
+
+def test_a_folder_is_readable_by_others(tmp_path):
+    write_folder(tmp_path / "target")
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize("writer, old", [(atomic_file, old_file), (atomic_folder, old_folder)])
+def test_an_error_while_writing_keeps_the_old_content(tmp_path, writer, old, error):
+    old(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(type(error) if isinstance(error, OSError) else error):
+        with writer(tmp_path / "target") as temporary:
+            (temporary / "half" if temporary.is_dir() else temporary).write_text("half")
+            raise error
+    assert contents(tmp_path) == before
+    assert os.listdir(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("write, old", CASES)
+@pytest.mark.parametrize("failing", ["_sync", "os.replace", "second os.replace"])
+def test_a_failure_at_the_end_keeps_the_old_content(tmp_path, monkeypatch, write, old, failing):
+    old(tmp_path)
+    before, replace, calls = contents(tmp_path), os.replace, []
+
+    def fail(*args):
+        calls.append(args)
+        if len(calls) == (2 if failing.startswith("second") and write is write_folder else 1):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(*args)
+
+    monkeypatch.setattr(*((files, "_sync", fail) if failing == "_sync" else (files.os, "replace", fail)))
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "target")
+    assert contents(tmp_path) == before
+    assert os.listdir(tmp_path) == ["target"]
+
+
+WRITER = """
+import importlib.util, sys, time
+spec = importlib.util.spec_from_file_location("files", sys.argv[1])
+files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(files)
+with getattr(files, sys.argv[2])(sys.argv[3]) as temporary:
+    with open(temporary / "half" if temporary.is_dir() else temporary, "w") as file:
+        file.write("half")
+        file.flush()
+        print("writing", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("writer, old", [("atomic_file", old_file), ("atomic_folder", old_folder)])
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_killed_process_leaves_nothing_half_written_under_the_name(tmp_path, writer, old, existing):
+    if existing:
+        old(tmp_path)
+    before = contents(tmp_path)
+    command = [sys.executable, "-c", WRITER, files.__file__, writer, str(tmp_path / "target")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    here = {name: text for name, text in contents(tmp_path).items() if name.startswith("target")}
+    assert here == before and (tmp_path / "target").exists() == existing

@@ -1,0 +1,133 @@
+import json
+from dataclasses import dataclass, field
+
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.predictors import load_predictor
+from clipknight.training.runs import Run
+
+import numpy as np
+import pytest
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: str = "d"
+    lr: float = 1e-5
+    workers: int = 2
+    resume: bool = False
+    overwrite: bool = False
+
+
+ROWS = Embeddings(["a", "b"], np.eye(2, dtype=np.float32))
+
+
+def test_a_new_run(outputs):
+    run = Run.start("runs/new", Settings(), "model_a", encoder_fingerprint="abc")
+    assert run.folder == outputs / "runs" / "new" and run.name == "runs/new"
+    assert run.settings == {"data": "d", "lr": 1e-5, "workers": 2}  # how it was called is not kept
+    assert run.info["kind"] == "model_a" and run.info["encoder_fingerprint"] == "abc"
+    assert {"torch", "python", "cores", "gpu"} <= set(run.info["machine"]) and not run.finished
+    run.finish(avg_cos=0.5)
+    assert Run.open("runs/new").finished and Run.open(str(run.folder)).info["summary"] == {"avg_cos": 0.5}
+
+
+def test_an_absolute_path(tmp_path):
+    run = Run.start(str(tmp_path / "mine"), Settings())
+    assert run.folder == tmp_path / "mine" and Run.open(run.name) == run
+
+
+def test_overwriting_is_refused_unless_asked_for():
+    run = Run.start("runs/there", Settings())
+    run.log(epoch=0)
+    with pytest.raises(FileExistsError, match="exists: pass --resume to go on with it or --overwrite to replace it"):
+        Run.start("runs/there", Settings())
+    assert run.events()
+    replaced = Run.start("runs/there", Settings(data="other"), overwrite=True)
+    assert replaced.events() == [] and replaced.settings["data"] == "other"
+
+
+@pytest.mark.parametrize("name", ["not_a_run", ""])
+def test_what_is_no_run_is_never_removed(outputs, name):
+    (outputs / "not_a_run").mkdir(exist_ok=True)
+    (outputs / "not_a_run" / "photo.jpg").touch()
+    with pytest.raises(FileExistsError, match="is not a run's folder: choose another --run"):
+        Run.start(name, Settings(), overwrite=True)
+    assert (outputs / "not_a_run" / "photo.jpg").exists()
+
+
+def test_resuming_goes_on_with_the_same_settings_only():
+    run = Run.start("runs/resumed", Settings())
+    run.log(epoch=0)
+    run.finish()
+    again = Run.start("runs/resumed", Settings(workers=0, resume=True), resume=True)
+    assert len(again.events()) == 1 and again.finished and again.settings["workers"] == 0
+    with pytest.raises(ValueError, match="started with other settings: data 'd' -> 'e'; lr 1e-05 -> 0.1"):
+        Run.start("runs/resumed", Settings(data="e", lr=0.1), resume=True)
+    assert run.settings["data"] == "d"
+
+
+def test_a_setting_newer_than_the_run_had_its_default():
+    @dataclass(frozen=True, kw_only=True)
+    class Newer(Settings):
+        sizes: list[int] = field(default_factory=list)
+
+    run = Run.start("runs/older", Settings())
+    assert run.made_with(Newer()) and not run.made_with(Newer(sizes=[64]))
+
+
+def test_an_unknown_run_lists_those_there_are():
+    Run.start("runs/known", Settings())
+    with pytest.raises(FileNotFoundError, match="no run 'knwon' in .*runs/known"):
+        Run.open("knwon")
+
+
+def test_events(outputs):
+    run = Run.start("runs/events", Settings())
+    assert run.events() == []
+    for epoch in (-1, 0, 1, 2):
+        run.log(epoch=epoch, score=epoch / 3)
+    run.log(note="no epoch")
+    assert [e.get("epoch") for e in run.events()] == [-1, 0, 1, 2, None] and run.events()[2]["score"] == 1 / 3
+    run.forget_events_after(epoch=0)
+    assert [e.get("epoch") for e in run.events()] == [-1, 0, None]
+
+
+def test_a_line_cut_by_a_kill_is_left_out():
+    run = Run.start("runs/cut", Settings())
+    run.log(epoch=0)
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write('{"time": 1, "epo')
+    assert [e["epoch"] for e in run.events()] == [0]
+    run.log(epoch=1)
+    assert [e["epoch"] for e in run.events()] == [0, 1]
+
+
+def test_predictions():
+    run = Run.start("runs/predicting", Settings())
+    with pytest.raises(
+        FileNotFoundError, match="no predictions for 'test': python src/predict.py --run runs/predicting"
+    ):
+        run.predictions("test")
+    run.save_predictions("test", ROWS)
+    assert run.predictions("test").ids.tolist() == ["a", "b"]
+
+
+def test_a_run_that_predicts_nothing():
+    run = Run.start("runs/mute", Settings())
+    with pytest.raises(ValueError, match="'runs/mute' predicts nothing"):
+        load_predictor(run)
+
+
+def test_only_known_kinds_are_loaded_as_predictors():
+    run = Run.start("runs/foreign", Settings(), "os:getcwd")
+    with pytest.raises(ValueError, match="predicts nothing"):
+        load_predictor(run)
+
+
+def test_a_failed_write_keeps_the_info(monkeypatch):
+    run = Run.start("runs/kept", Settings())
+    monkeypatch.setattr("clipknight.files.os.replace", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.finish(avg_cos=1)
+    monkeypatch.undo()
+    assert json.loads((run.folder / "run.json").read_text())["finished"] is False
