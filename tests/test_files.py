@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from clipknight import files
 from clipknight.files import atomic_file, atomic_folder
@@ -121,3 +122,78 @@ def test_a_killed_process_leaves_nothing_half_written_under_the_name(tmp_path, w
     assert process.returncode == -signal.SIGKILL
     here = {name: text for name, text in contents(tmp_path).items() if name.startswith("target")}
     assert here == before and (tmp_path / "target").exists() == existing
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "target").write_text("old")
+    (tmp_path / "link").symlink_to("real/target")
+    write_file(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "target").read_text() == "new"
+    assert os.listdir(tmp_path / "real") == ["target"]
+
+
+def test_a_device_is_written_through():
+    write_file(Path(os.devnull))
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_pipe_is_refused(tmp_path, write):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="cannot be replaced: name a file.*pipe"):
+        write(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(IsADirectoryError, match="name a file.*folder"):
+        write_file(tmp_path / "folder")
+    with pytest.raises(NotADirectoryError, match="choose another name.*file"):
+        write_folder(tmp_path / "file")
+    with pytest.raises(OSError, match="file"):
+        write_file(tmp_path / "file" / "below")
+    with pytest.raises(OSError, match="an output needs a name"):
+        write_file("")
+    assert contents(tmp_path) == {"file": "old"}
+
+
+def test_a_failure_leaves_no_folder_behind_that_it_made(tmp_path):
+    with pytest.raises(RuntimeError), atomic_file(tmp_path / "a" / "b" / "target"):
+        raise RuntimeError
+    assert not os.listdir(tmp_path)
+
+
+def test_a_full_disk_is_named_whatever_the_writer_says(tmp_path, monkeypatch):
+    usage = files.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage._replace(free=4096))
+    with pytest.raises(OSError, match="No space left on device.*target"), atomic_file(tmp_path / "target"):
+        raise RuntimeError("PytorchStreamWriter failed writing file data/1")
+    with pytest.raises(ValueError, match="of the content"), atomic_file(tmp_path / "target"):
+        raise ValueError("of the content")
+
+
+LOCKED = """
+import sys
+from clipknight.files import one_at_a_time
+with one_at_a_time(sys.argv[1]):
+    print("in", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_second_process_waits_until_the_first_is_killed(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])}
+    command = [sys.executable, "-c", LOCKED, str(tmp_path / "a")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen(command, **pipes) as first, subprocess.Popen(command, **pipes) as second:
+        said = {process: process.stdout.readline() for process in (first, second)}
+        inside = next(process for process, line in said.items() if line == "in\n")
+        waiting = second if inside is first else first
+        assert said[waiting].startswith("waiting for another process")
+        inside.kill()
+        assert waiting.stdout.readline() == "in\n"
+        waiting.kill()

@@ -1,20 +1,58 @@
 """What a script's user sees of a mistake: one line instead of a traceback."""
 
+import dataclasses
 import functools
+import os
+import sys
 from collections.abc import Callable
 
-EXPECTED = (ValueError, KeyError, FileNotFoundError, FileExistsError, NotADirectoryError, ConnectionError)
+LONGEST = 500  # letters of a message
+EXPECTED = (ValueError, KeyError, OSError)  # of a user's making; OSError: files, disks and the network
+INTERRUPTED = 128 + 2  # as shells say of a program that SIGINT ended
 
 
 def user_errors(main: Callable) -> Callable:
-    """End the program with the message of an error that names its own remedy; others keep their traceback."""
+    """End the program with the message of an error that names its own remedy; others keep their traceback.
+
+    Ctrl-C ends it with one line too, and the exit status 130.
+    """
 
     @functools.wraps(main)
     def wrapped(argv=None):
         try:
             return main(argv)
+        except KeyboardInterrupt:
+            print(f"\nstopped: {_after_interrupt(main)}", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+        except BrokenPipeError:  # the reader of the output has left, as in `... | head`
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+            raise SystemExit(1) from None
         except EXPECTED as error:
-            message = error.args[0] if isinstance(error, KeyError) and error.args else error
-            raise SystemExit(f"error: {message}") from error
+            raise SystemExit(f"error: {shortened(message_of(error))}") from error
 
     return wrapped
+
+
+def message_of(error: Exception) -> str:
+    """What an error says to a user: a KeyError without its quotes, an OSError with the file first."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    return str(error) or type(error).__name__
+
+
+def shortened(message: str) -> str:
+    """At most LONGEST letters: the middle of a longer message is left out, for its remedy stands at the end."""
+    if len(message) <= LONGEST:
+        return message
+    head = LONGEST * 2 // 3
+    return f"{message[:head]} … {message[head + 3 - LONGEST :]}"
+
+
+def _after_interrupt(main: Callable) -> str:
+    settings = main.__globals__.get("Settings")
+    if settings and any(field.name == "resume" for field in dataclasses.fields(settings)):
+        return "the same command with --resume goes on from the last saved step"
+    return "nothing half-written is left"

@@ -1,55 +1,139 @@
-"""Outputs that appear whole or not at all: write beside the target under a temporary name, sync, rename."""
+"""Outputs that appear whole or not at all: write beside the target under a name of one's own, sync, rename.
 
+What is no plain file is never replaced: a link's target is written, a device is written through, a pipe is refused.
+"""
+
+import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
+
+import filelock
+
+LEAST_FREE = 1 << 20  # bytes; a disk with less is taken for full when a library fails to write without saying why
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path; its file replaces `path` on success and is removed on any error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers choose their format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    """Yield a temporary path; its file replaces `path` on success and is removed on any error.
+
+    Raises OSError that names `path` where nothing can be written there.
+    """
+    path = _target(path)
+    if stat.S_ISCHR(_mode(path)):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (temporary := Path(folder) / f"written{path.suffix}")
+            with open(temporary, "rb") as written, open(path, "wb") as device:
+                shutil.copyfileobj(written, device)
+        return
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder: name a file", str(path))
+    with _whole(path, _name_beside(path, path.suffix)) as temporary:  # writers choose their format by the suffix
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` on success and is removed on any error.
 
-    A folder in the way is set aside by a rename, and put back if the second rename fails.
+    A folder in the way is set aside by a rename, and put back if the second rename fails. OSError as above.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
+    path = _target(path)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder: choose another name", str(path))
+    with _whole(path, _name_beside(path)) as temporary:
+        temporary.mkdir()
         yield temporary
-        temporary.chmod(0o755)  # mkdtemp makes it private
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
         _swap(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def one_at_a_time(folder: str | Path) -> Iterator[None]:
+    """Let no other process work on `folder` meanwhile; wait for one that does. A kill lets go of it."""
+    lock = lock_of(folder)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"waiting for another process that works on {folder}", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_of(folder: str | Path) -> filelock.FileLock:
+    """The lock on `folder`, which is a file beside it: the folder itself may be replaced meanwhile."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(folder.with_name(f".{folder.name[:100]}.lock"))
+
+
+@contextmanager
+def _whole(path: Path, temporary: Path) -> Iterator[Path]:
+    """`temporary` and the folders above it, removed on any error together with what is in them."""
+    made = _make_parents(path)
+    try:
+        yield temporary
+    except BaseException as error:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        of_content = not isinstance(error, Exception) or isinstance(error, (ValueError, KeyError, TypeError))
+        full = not of_content and shutil.disk_usage(path.parent).free < LEAST_FREE
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        if full:  # libraries report a full disk in words of their own, without the file
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def _make_parents(path: Path) -> list[Path]:
+    """Make the folders that `path` lacks; those made, the innermost first."""
+    lacking = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return lacking
+
+
+def _target(path: str | Path) -> Path:
+    """Where writing to `path` ends: a link's target. OSError for a pipe or a socket, and for no name at all."""
+    if not str(path):
+        raise FileNotFoundError(errno.ENOENT, "an output needs a name", "''")
+    path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+    if stat.S_ISFIFO(_mode(path)) or stat.S_ISSOCK(_mode(path)) or stat.S_ISBLK(_mode(path)):
+        raise OSError(errno.EINVAL, "is a pipe or a device, which cannot be replaced: name a file", str(path))
+    return path
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _name_beside(path: Path, suffix: str = "") -> Path:
+    """A hidden name in the same folder that no other process takes; short, for a name's length is limited."""
+    return path.with_name(f".{path.stem[:40]}.{uuid4().hex[:12]}.partial{suffix[:40]}")
 
 
 def _swap(new: Path, path: Path) -> None:
     if not path.exists():
         os.replace(new, path)
         return
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = path.with_name(f".{path.name[:40]}.{uuid4().hex[:12]}.old")
     os.replace(path, old)
     try:
         os.replace(new, path)
@@ -60,5 +144,5 @@ def _swap(new: Path, path: Path) -> None:
 
 
 def _sync(file: Path) -> None:
-    with open(file, "rb") as handle:
+    with open(file, "rb+") as handle:  # Windows syncs through a writable handle alone
         os.fsync(handle.fileno())
