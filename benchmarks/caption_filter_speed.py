@@ -58,7 +58,7 @@ class Settings:
 def make_rows(settings: Settings) -> np.ndarray:
     draw = np.random.default_rng(settings.seed)
     if settings.embeddings:
-        vectors = Embeddings.load(existing(settings.embeddings)).unit().vectors
+        vectors = unit(Embeddings.load(existing(settings.embeddings)).vectors)
         return vectors[draw.permutation(len(vectors))[: settings.rows]]
     groups = draw.standard_normal((max(1, settings.rows // 2), settings.dim), dtype=np.float32)
     away = draw.standard_normal((settings.rows, settings.dim), dtype=np.float32)

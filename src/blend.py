@@ -3,30 +3,23 @@
 The weights are fitted on valid, which no member may have trained on (a member that did gets more weight than it earns,
 and no score printed here can tell). The ensemble's score is cross-fitted: each image is blended by weights fitted on
 folds that hold neither it nor an image with similar captions. Those out-of-fold rows are the run's valid predictions;
-its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands`, `ridge` and `trees`
-fit more than one weight a member (see ensemble/stacking.py), in the same way; the table shows what that gains.
+its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands` fits a weight for each
+member and band of the targets' principal components, in the same way; the table shows what that gains.
 
     python src/blend.py --data input/flickr8k --members a b --run ensemble
-    python src/blend.py --data input/flickr8k --members a b --method bands --run stacked
+    python src/blend.py --data input/flickr8k --members a b --method bands --run by_bands
     python src/blend.py --data input/flickr8k --members a b --weights 0.6 0.4 --run sixty_forty
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.splits import similarity_groups
+from clipknight.ensemble.bands import FILE, cross_fitted_bands, fit_bands, principal_components
 from clipknight.ensemble.blending import aligned_members, blend, cross_fitted, fit_weights, open_members
-from clipknight.ensemble.stacking import (
-    Stacker,
-    cross_fitted_stack,
-    fit_bands,
-    fit_ridge,
-    fit_trees,
-    principal_components,
-)
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS
@@ -36,7 +29,7 @@ from clipknight.training.runs import Run
 import numpy as np
 import pandas as pd
 
-METHODS = ("weights", "bands", "ridge", "trees")
+METHODS = ("weights", "bands")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +41,7 @@ class Settings(DataSettings):
     run: str = "ensemble"
     """name of the run: outputs/<run>"""
     method: str = "weights"
-    """weights: one a member; bands: one a member and band of the targets' principal components; ridge: a regression;
-    trees: LightGBM"""
+    """weights: one a member; bands: one a member and band of the targets' principal components"""
     weights: list[float] = field(default_factory=list)
     """one a member, instead of fitting them; scaled to sum 1"""
     folds: int = 5
@@ -79,8 +71,7 @@ def main(argv=None) -> float:
 
     vectors = [member.vectors for member in members.values()]
     if given is None:
-        captions = np.bincount(valid.image_of_caption)
-        target_sums = valid.mean_targets() * captions[:, None]
+        target_sums = valid.mean_targets() * np.bincount(valid.image_of_caption)[:, None]
         groups = similarity_groups(valid.targets, valid.dataset.captions["id"].to_numpy(), s.similarity)
         groups = groups[valid.dataset.ids].to_numpy()
         blended, fold, fold_weights = cross_fitted(vectors, target_sums, groups, s.folds, s.seed)
@@ -90,12 +81,12 @@ def main(argv=None) -> float:
         blended, weights, fitted, how = blend(vectors, given), given, "given", "given weights"
     equal = blend(vectors, np.full(len(vectors), 1 / len(vectors)))
     rows, combine, kind = blended, partial(blend, weights=weights), "blend"
-    stacker = None
-    if s.method != "weights":
-        fit = stack_fit(s, train)
-        rows, fold_stackers = cross_fitted_stack(fit, vectors, target_sums, captions, groups, s.folds, s.seed)
-        stacker = fit(vectors, target_sums, captions, groups)
-        combine, kind = stacker.predict, "bands"
+    bands = None
+    if s.method == "bands":
+        components = principal_components(train.targets.vectors)
+        rows, fold_bands = cross_fitted_bands(vectors, target_sums, components, fold)
+        bands = fit_bands(vectors, target_sums, components)
+        combine, kind = bands.predict, "bands"
 
     ids = valid.dataset.ids
     scores = {name: valid.avg_cos(member) for name, member in members.items()}
@@ -106,13 +97,13 @@ def main(argv=None) -> float:
     table += [("mean training target", valid.avg_cos(Embeddings(ids, mean)), None)]  # the floor: one answer for all
     table += [("equal weights", valid.avg_cos(Embeddings(ids, equal)), None)]
     table += [(f"ensemble ({how})", valid.avg_cos(Embeddings(ids, blended)), None)]
-    if stacker:
-        table += [(f"{s.method} ({how})", score, None)]
+    if bands:
+        table += [(f"bands ({how})", score, None)]
 
     info = {"members": list(members), "weights": [float(w) for w in weights], "weights_from": fitted}
     run = Run.start(s.run, s, kind, overwrite=s.overwrite, **info)
-    if stacker:
-        stacker.save(run.folder / "best" / "stacker.safetensors")
+    if bands:
+        bands.save(run.folder / FILE)
     run.save_predictions("valid", Embeddings(ids, rows, {"run": run.name, "blended": how}))
     if test:
         test_rows = combine([member.vectors for member in test_members.values()])
@@ -122,8 +113,8 @@ def main(argv=None) -> float:
         pd.DataFrame(table, columns=["member", "avg_cos", "weight"]).to_csv(temporary, index=False)
     if given is None:
         for f, row in enumerate(fold_weights):
-            found = {"stacker": fold_stackers[f].found} if stacker else {}
-            run.log(fold=f, images=int((fold == f).sum()), weights=row.tolist(), **found)
+            by_band = {"bands": fold_bands[f].weights} if bands else {}
+            run.log(fold=f, images=int((fold == f).sum()), weights=row.tolist(), **by_band)
     run.log(avg_cos=score)
     size = {"valid_images": len(ids), "valid_pairs": len(valid.targets)}
     run.finish(avg_cos=score, **size, members=scores, weights=dict(zip(members, info["weights"])))
@@ -135,20 +126,10 @@ def main(argv=None) -> float:
     if given is None:
         spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fold_weights.T))
         print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fold)))}")
-    if stacker:
-        print(f"  {s.method}: " + ", ".join(f"{what} {value}" for what, value in stacker.found.items()))
+    if bands:
+        print("  bands: " + ", ".join(f"{name} {weights}" for name, weights in bands.weights.items()))
     print(f"gain over the best member ({best}): {score - scores[best]:+.4f} -> {run.folder}")
     return score
-
-
-def stack_fit(s: Settings, train: CaptionedDataset) -> Callable[..., Stacker]:
-    """What fits the stacker of `--method` to members, target sums, captions and groups."""
-    if s.method == "ridge":
-        return partial(fit_ridge, folds=s.folds, seed=s.seed)
-    components = principal_components(train.targets.vectors)
-    if s.method == "trees":
-        return partial(fit_trees, components=components, folds=s.folds, seed=s.seed)
-    return lambda members, target_sums, *_: fit_bands(members, target_sums, components)
 
 
 def given_weights(s: Settings) -> np.ndarray | None:

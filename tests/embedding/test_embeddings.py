@@ -16,8 +16,7 @@ def rows(ids="abcd"):
 def test_unit_rows_have_length_one_and_zero_rows_stay():
     vectors = unit(np.array([[3.0, 4.0], [0, 0], [1e-20, 0]]))
     assert vectors.tolist() == [[0.6, 0.8], [0, 0], [1, 0]]
-    np.testing.assert_allclose(np.linalg.norm(rows().unit().vectors, axis=1), 1, atol=1e-6)
-    assert rows().unit().vectors.dtype == np.float32
+    assert unit(VECTORS).dtype == np.float32
 
 
 def test_aligns_by_id_not_by_position():

@@ -123,11 +123,13 @@ def test_training_rows_leave_themselves_out_by_index_and_keep_their_twins(data):
     np.testing.assert_array_equal(indices[:, 4:] % 5, [[0, 1]] * 200)  # the first two of the next five
 
 
-def test_leave_one_out_prediction(data):
+@pytest.mark.parametrize("index", ["exact", "ivf", "hnsw"])
+def test_leave_one_out_prediction(data, index):
     keys, values, _ = data
+    params = {"ivf": {"nlist": 8, "nprobe": 8}, "hnsw": {"efSearch": 600}}.get(index)
     distances = cosine_distances(keys)
     np.fill_diagonal(distances, np.inf)
-    knn = DistanceWeightedKNN(n_neighbors=30).fit(keys, values)
+    knn = DistanceWeightedKNN(n_neighbors=30, index=index, index_params=params, batch_size=100).fit(keys, values)
     np.testing.assert_allclose(knn.predict(), by_hand(distances, values, 30), atol=1e-5)
 
 
@@ -155,43 +157,6 @@ def test_near_ties_are_ranked_truly(monkeypatch):
     assert (indices == indices[0]).all()
     monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", 10**9)
     np.testing.assert_array_equal(knn.kneighbors(queries)[1], indices)
-
-
-@pytest.mark.parametrize("index", ["exact", "ivf", "hnsw"])
-@pytest.mark.parametrize("kind", ["captions", "folds", "clusters", "halves"])
-def test_leave_group_out_equals_a_naive_loop(data, kind, index):
-    keys, values, _ = data
-    rows = np.arange(600)
-    if kind == "captions":  # five keys beside each other, none of them to be used
-        keys = np.repeat(keys[:120], 5, axis=0) + 0.01 * keys
-    groups = {
-        "captions": [f"image {row // 5}" for row in rows],
-        "folds": rows % 5,
-        "clusters": np.argmax(keys[:, :3], axis=1),  # the nearest are mostly one's own group
-        "halves": rows < 300,
-    }[kind]
-    params = {"ivf": {"nlist": 8, "nprobe": 8}, "hnsw": {"efSearch": 600}}.get(index)
-    knn = DistanceWeightedKNN(n_neighbors=40, index=index, index_params=params, batch_size=100)
-    distances = cosine_distances(keys)
-    distances[np.equal.outer(np.asarray(groups), np.asarray(groups))] = np.inf
-    expected = by_hand(distances, values, 40)
-    np.testing.assert_allclose(knn.fit(keys, values).predict_leave_group_out(groups), expected, atol=1e-5)
-    knn.fit(keys, values, groups=groups)
-    np.testing.assert_array_equal(knn.predict_leave_group_out(), knn.predict_leave_group_out(groups))
-    np.testing.assert_array_equal(knn.predict(groups=groups), knn.predict_leave_group_out())
-
-
-def test_queries_leave_out_the_keys_of_their_own_group(data):
-    keys, values, queries = data
-    images = np.array([f"image {row // 5}" for row in range(600)])
-    asked = np.array([f"image {row}" for row in range(80, 170)])  # the last 50 have no key
-    knn = DistanceWeightedKNN(n_neighbors=200).fit(keys, values, groups=images)
-    distances = cosine_distances(queries, keys)
-    distances[asked[:, None] == images] = np.inf
-    np.testing.assert_allclose(knn.predict(queries, groups=asked), by_hand(distances, values, 200), atol=1e-5)
-    found = knn.kneighbors(queries, 550, return_distance=False, groups=asked)
-    assert (images[found] != asked[:, None]).all()
-    np.testing.assert_array_equal(knn.predict(queries, groups=asked)[40:], knn.predict(queries)[40:])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -289,8 +254,7 @@ def test_scikit_learn_checks(parameters):
 def test_saved_and_loaded_predicts_the_same(data, index, tmp_path):
     keys, values, queries = data
     keys[5] = 0
-    groups = np.array([f"image {row // 5}" for row in range(600)], dtype=object)
-    knn = DistanceWeightedKNN(n_neighbors=np.int64(12), delta=1e-3, index=index).fit(keys, values, groups)
+    knn = DistanceWeightedKNN(n_neighbors=np.int64(12), delta=1e-3, index=index).fit(keys, values)
     knn.to_folder(tmp_path / "knn")
     loaded = DistanceWeightedKNN.from_folder(tmp_path / "knn")
     assert loaded.get_params() == knn.get_params()
@@ -298,9 +262,9 @@ def test_saved_and_loaded_predicts_the_same(data, index, tmp_path):
     if index == "exact":  # an approximate search may not meet the zero row
         whole = loaded.kneighbors(queries, 600)[0]
         np.testing.assert_array_equal(whole, knn.kneighbors(queries, 600)[0])
-    np.testing.assert_array_equal(loaded.predict_leave_group_out(), knn.predict_leave_group_out())
+    np.testing.assert_array_equal(loaded.predict(), knn.predict())
     assert isinstance(loaded.keys_, np.memmap) and isinstance(loaded.values_, np.memmap)
-    expected = {"keys.npy", "values.npy", "groups.npy", "params.json", "index.faiss"}
+    expected = {"keys.npy", "values.npy", "params.json", "index.faiss"}
     expected -= {"index.faiss"} if index == "exact" else set()
     assert {path.name for path in (tmp_path / "knn").iterdir()} == expected
     loaded.to_folder(tmp_path / "knn")  # over the very files it is mapped from
@@ -356,15 +320,11 @@ def test_impossible_numbers_of_neighbors(data, k):
 
 def test_neighbors_that_exclusion_takes_away(data):
     keys, values, _ = data
-    knn = DistanceWeightedKNN(n_neighbors=600).fit(keys, values, groups=[0] * 50 + [1] * 550)
+    knn = DistanceWeightedKNN(n_neighbors=600).fit(keys, values)
     with pytest.raises(ValueError, match="<= 599.*n_neighbors = 600"):
         knn.kneighbors()
-    with pytest.raises(ValueError, match="<= 50,"):
-        knn.predict_leave_group_out()
-    with pytest.raises(ValueError, match="<= 550,"):
-        knn.predict(keys[:3], groups=[0, 0, 2])
     with pytest.raises(ValueError, match="<= 0,"):
-        DistanceWeightedKNN().fit(keys, values).predict_leave_group_out([3] * 600)
+        DistanceWeightedKNN().fit(keys[:1], values[:1]).predict()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -393,16 +353,6 @@ def test_other_bad_input(data):
         knn.fit(keys, values).recall(n_queries=0)
     with pytest.raises(ValueError, match="scale X down"):
         knn.fit(1e30 * keys, values)
-    with pytest.raises(ValueError, match=r"shape \(600,\)"):
-        knn.fit(keys, values, groups=["a"] * 599)
-    with pytest.raises(ValueError, match="row 7 is missing"):
-        knn.fit(keys, values, groups=["a"] * 7 + [None] + ["b"] * 592)
-    with pytest.raises(ValueError, match="give them to fit"):
-        knn.fit(keys, values).predict(queries, groups=range(90))
-    with pytest.raises(ValueError, match="give them to fit"):
-        knn.predict_leave_group_out()
-    with pytest.raises(ValueError, match="int64 labels cannot match"):
-        knn.fit(keys, values, groups=list(map(str, range(600)))).predict(queries, groups=range(90))
     with pytest.raises(ValueError, match="finite sum above 0"):
         DistanceWeightedKNN(5, weights=lambda d: d * 0).fit(keys, values).predict(queries)
     with pytest.raises(ValueError, match=r"shape \(90,\) for distances of \(90, 5\)"):

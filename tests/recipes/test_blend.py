@@ -4,9 +4,9 @@ from blend import main
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.splits import similarity_groups
+from clipknight.ensemble.bands import FILE, BandBlend, BandPredictor
 from clipknight.ensemble.blending import BlendPredictor, blend, cross_fitted
 from clipknight.ensemble.predictors import load_predictor
-from clipknight.ensemble.stacking import Stacker, StackPredictor
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -61,32 +61,31 @@ def test_weights_are_the_default_and_nothing_is_stacked(argv, data):
     assert list(table.index[-2:]) == ["equal weights", "ensemble (cross-fitted, 3 folds)"]
 
 
-@pytest.mark.parametrize("method", ["ridge", "bands", "trees"])
-def test_a_stacker_beside_the_weights(argv, data, capsys, method):
-    score = main(argv(method, f"--method={method}"))
-    said, run, valid = capsys.readouterr().out, Run.open(f"blend/{method}"), data.split("valid")
+def test_bands_beside_the_weights(argv, data, capsys):
+    score = main(argv("bands", "--method=bands"))
+    printed, run, valid = capsys.readouterr().out, Run.open("blend/bands"), data.split("valid")
     table = pd.read_csv(run.folder / "scores.csv", index_col="member")["avg_cos"]
     blended = Embeddings(valid.dataset.ids, by_weights(data))
     assert table["ensemble (cross-fitted, 3 folds)"] == pytest.approx(valid.avg_cos(blended))
-    assert table[f"{method} (cross-fitted, 3 folds)"] == score == run.info["summary"]["avg_cos"]
+    assert table["bands (cross-fitted, 3 folds)"] == score == run.info["summary"]["avg_cos"]
     assert score == pytest.approx(valid.avg_cos(run.predictions("valid")))
-    stacker = Stacker.load(run.folder / "best" / "stacker.safetensors")
-    np.testing.assert_array_equal(run.predictions("test").vectors, stacker.predict(vectors("test")))
-    assert f"{method}: " in said and all(what in said for what in stacker.found)
-    assert all(event["stacker"].keys() == stacker.found.keys() for event in run.events() if "fold" in event)
+    bands = BandBlend.load(run.folder / FILE)
+    np.testing.assert_array_equal(run.predictions("test").vectors, bands.predict(vectors("test")))
+    assert "  bands: " in printed and all(f"{name} {weights}" in printed for name, weights in bands.weights.items())
+    assert all(event["bands"].keys() == bands.weights.keys() for event in run.events() if "fold" in event)
 
 
-def test_the_runs_predictor_is_the_stacker(argv, monkeypatch):
+def test_the_runs_predictor_blends_by_bands(argv, monkeypatch):
     main(argv("predicting", "--method=bands"))
     monkeypatch.setattr(BlendPredictor, "__init__", lambda self, run, device: None)  # the members are mere rows here
     predictor = load_predictor(Run.open("blend/predicting"), "cpu")
-    assert isinstance(predictor, StackPredictor)
+    assert isinstance(predictor, BandPredictor)
     expected = Run.open("blend/predicting").predictions("test").vectors
     np.testing.assert_array_equal(predictor.combined(vectors("test")), expected)
 
 
 def test_choices_that_make_no_sense_are_refused(argv):
-    with pytest.raises(SystemExit, match="--method 'boosting' is none of weights, bands, ridge, trees"):
+    with pytest.raises(SystemExit, match="--method 'boosting' is none of weights, bands"):
         main(argv("typo", "--method=boosting"))
-    with pytest.raises(SystemExit, match="--weights leave --method ridge nothing to fit"):
-        main(argv("both", "--method=ridge", "--weights", "0.5", "0.5"))
+    with pytest.raises(SystemExit, match="--weights leave --method bands nothing to fit"):
+        main(argv("both", "--method=bands", "--weights", "0.5", "0.5"))

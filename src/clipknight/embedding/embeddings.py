@@ -59,10 +59,6 @@ class Embeddings:
             return self  # a memory-mapped file stays one
         return Embeddings(self.ids[rows], self.vectors[rows], self.meta)
 
-    def unit(self) -> "Embeddings":
-        """The same rows at length 1."""
-        return Embeddings(self.ids, unit(self.vectors).astype(np.float32), self.meta)
-
     def save(self, folder: str | Path) -> None:
         """Write `vectors.npy`, `ids.parquet` and `meta.json` into `folder`, which appears whole."""
         with atomic_folder(folder) as temporary:

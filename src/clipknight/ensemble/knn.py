@@ -10,7 +10,6 @@ from clipknight.files import atomic_folder
 
 import faiss
 import numpy as np
-import pandas as pd
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -45,7 +44,7 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
     unit_output : scale predictions to unit length, where y has more than one column.
     batch_size : queries searched at a time; memory beyond data and result grows with it alone.
 
-    Attributes: keys_ (n, d) float32 as compared, values_ (n, t) or (n,), groups_ (n,) or None, index_ faiss or None.
+    Attributes: keys_ (n, d) float32 as compared, values_ (n, t) or (n,), index_ faiss or None.
 
     >>> knn = DistanceWeightedKNN(n_neighbors=2, unit_output=False)
     >>> float(knn.fit([[1, 0], [0, 1], [-1, 0]], [1.0, 2.0, 9.0]).predict([[1, 1]]).round(3)[0])
@@ -77,48 +76,49 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.unit_output = unit_output
         self.batch_size = batch_size
 
-    def fit(self, X, y, groups=None):
-        """Keys X (n, d), their values y (n,) or (n, t); `groups` (n,) names what each key belongs to (image, fold)."""
+    def fit(self, X, y):
+        """Keys X (n, d), their values y (n,) or (n, t)."""
         self._check_parameters()
         if issparse(y):
             raise TypeError("y is sparse: give it as a dense array")
         # No target dtype: rows are brought to float32 in chunks below, so that a mapped file is not read into memory.
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
-        self.groups_ = None if groups is None else _group_labels(groups, len(X))
         self.keys_ = self._rows(X)
         self._zero = ~self.keys_.any(axis=1)
         self.values_ = np.ascontiguousarray(y, dtype=np.float32 if y.dtype == np.float32 else np.float64)
         self.index_ = None if self.index == "exact" else self._build_index()
         return self
 
-    def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, groups=None):
+    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """Distances (q, k) float64 and row numbers (q, k) of the nearest keys, as in scikit-learn.
 
-        X None: for every key, its neighbours without itself (its twins stay). `groups` (q,): see `predict`.
-        ValueError when any query has fewer than k keys left to choose from.
+        X None: for every key, its neighbours without itself (its twins stay). ValueError when any query has fewer than
+        k keys left to choose from.
         """
-        queries, codes, excluded = self._queries(X, groups)
-        found = list(self._search(queries, self._k(n_neighbors, len(queries), codes, excluded), codes, excluded))
+        queries, excluded = self._queries(X)
+        found = list(self._search(queries, self._k(n_neighbors, len(queries), excluded), excluded))
         indices = np.concatenate([index for _, _, index in found])
         if not return_distance:
             return indices
         return np.concatenate([distance for _, distance, _ in found]), indices
 
-    def predict(self, X=None, *, groups=None):
-        """Values for X (q, d), or for every key without itself when X is None.
-
-        `groups` (q,): keys whose group, as given to `fit`, is the query's own are left out; a group that no key has
-        leaves out nothing.
-        """
-        return self._predict(*self._queries(X, groups))
-
-    def predict_leave_group_out(self, groups=None):
-        """For every key, the value predicted from the keys of other groups (by default those given to `fit`)."""
-        check_is_fitted(self)
-        if groups is None:
-            groups = self._fitted_groups()
-        labels = _group_labels(groups, len(self.keys_))
-        return self._predict(self.keys_, *_codes(labels, labels))
+    def predict(self, X=None):
+        """Values for X (q, d), or for every key without itself when X is None."""
+        queries, excluded = self._queries(X)
+        k = self._k(None, len(queries), excluded)
+        values = self.values_.reshape(len(self.values_), -1)
+        predictions = np.empty((len(queries), values.shape[1]), values.dtype)
+        for rows, distances, indices in self._search(queries, k, excluded):
+            weights = self.neighbor_weights(distances)
+            total = weights.sum(axis=1, keepdims=True)
+            if not (np.isfinite(total) & (total > 0)).all():
+                raise ValueError("the weights of a query do not have a finite sum above 0: check `weights`")
+            # A sparse product reads each value where it lies; gathering them first would take k times the result.
+            shares = (weights / total).astype(values.dtype)
+            starts = np.arange(0, shares.size + 1, k)
+            average = csr_array((shares.ravel(), indices.ravel(), starts), (len(shares), len(values))) @ values
+            predictions[rows] = unit(average) if self.unit_output and average.shape[1] > 1 else average
+        return predictions.reshape(len(queries), *self.values_.shape[1:])
 
     def neighbor_weights(self, distances):
         """The weights (q, k) float64 of keys at `distances` (q, k), before their sum divides them."""
@@ -141,25 +141,23 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         if n_queries < 1:
             raise ValueError(f"n_queries must be above 0, not {n_queries}")
-        queries, codes, excluded = self._queries(X, None)
+        queries, excluded = self._queries(X)
         rows = np.unique(np.linspace(0, len(queries) - 1, min(n_queries, len(queries))).astype(int))
         queries, excluded = queries[rows], None if excluded is None else excluded[rows]
-        k = self._k(n_neighbors, len(queries), codes, excluded)
-        truth = self._search(queries, k, codes, excluded, exact=True)
-        answer = self._search(queries, k, codes, excluded)
+        k = self._k(n_neighbors, len(queries), excluded)
+        truth = self._search(queries, k, excluded, exact=True)
+        answer = self._search(queries, k, excluded)
         hits = sum(int((d <= true[:, -1:]).sum()) for (_, d, _), (_, true, _) in zip(answer, truth, strict=True))
         return hits / (len(queries) * k)
 
     def to_folder(self, folder):
-        """Write keys, values, groups, parameters and index into `folder`, which appears whole; nothing is pickled."""
+        """Write keys, values, parameters and index into `folder`, which appears whole; nothing is pickled."""
         check_is_fitted(self)
         if callable(self.weights):
             raise ValueError("weights is a function, which a folder cannot hold: use 'inverse' or 'uniform'")
         with atomic_folder(folder) as temporary:
             np.save(temporary / "keys.npy", self.keys_)
             np.save(temporary / "values.npy", self.values_)
-            if self.groups_ is not None:
-                np.save(temporary / "groups.npy", self.groups_, allow_pickle=False)
             if self.index_ is not None:
                 faiss.write_index(self.index_, str(temporary / "index.faiss"))
             text = json.dumps(self.get_params(), indent=1, default=lambda number: number.item())
@@ -175,65 +173,42 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         knn._check_parameters()
         knn.keys_ = np.load(folder / "keys.npy", mmap_mode="r")
         knn.values_ = np.load(folder / "values.npy", mmap_mode="r")
-        knn.groups_ = np.load(folder / "groups.npy") if (folder / "groups.npy").is_file() else None
         knn.index_ = None if knn.index == "exact" else faiss.read_index(str(folder / "index.faiss"))
         knn._zero = ~knn.keys_.any(axis=1)
         knn.n_features_in_ = knn.keys_.shape[1]
         return knn
 
-    def _predict(self, queries, codes, excluded):
-        k = self._k(None, len(queries), codes, excluded)
-        values = self.values_.reshape(len(self.values_), -1)
-        predictions = np.empty((len(queries), values.shape[1]), values.dtype)
-        for rows, distances, indices in self._search(queries, k, codes, excluded):
-            weights = self.neighbor_weights(distances)
-            total = weights.sum(axis=1, keepdims=True)
-            if not (np.isfinite(total) & (total > 0)).all():
-                raise ValueError("the weights of a query do not have a finite sum above 0: check `weights`")
-            # A sparse product reads each value where it lies; gathering them first would take k times the result.
-            shares = (weights / total).astype(values.dtype)
-            starts = np.arange(0, shares.size + 1, k)
-            average = csr_array((shares.ravel(), indices.ravel(), starts), (len(shares), len(values))) @ values
-            predictions[rows] = unit(average) if self.unit_output and average.shape[1] > 1 else average
-        return predictions.reshape(len(queries), *self.values_.shape[1:])
-
-    def _queries(self, X, groups):
-        """Query rows, a group code per key, the code that each query leaves out (-1: none). Codes None: all allowed."""
+    def _queries(self, X):
+        """Query rows, and the row of the key that each of them leaves out (None: each may find all keys)."""
         check_is_fitted(self)
-        if X is not None:
-            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        queries = self.keys_ if X is None else X
-        if groups is not None:
-            return queries, *_codes(self._fitted_groups(), _group_labels(groups, len(queries)))
-        each = np.arange(len(queries)) if X is None else None  # a group of its own, so that it does not find itself
-        return queries, each, each
+        if X is None:
+            return self.keys_, np.arange(len(self.keys_))
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False), None
 
-    def _search(self, queries, k, codes, excluded, exact=False):
+    def _search(self, queries, k, excluded, exact=False):
         """Yield (slice of queries, distances (q, k), indices (q, k)) batch by batch."""
         exact = exact or self.index_ is None
-        ask = k + SPARE
-        if codes is not None:
-            ask += min(k, int(np.bincount(codes).max()))  # the whole group may be nearest
+        ask = k + SPARE + (excluded is not None)
         for start in range(0, len(queries), self.batch_size):
             rows = slice(start, start + self.batch_size)
             out = None if excluded is None else excluded[rows]
-            squared, indices = self._nearest(self._rows(queries[rows]), k, codes, out, ask, exact)
+            squared, indices = self._nearest(self._rows(queries[rows]), k, out, ask, exact)
             yield rows, squared / 2 if self.metric == "cosine" else np.sqrt(squared), indices
 
-    def _nearest(self, queries, k, codes, excluded, ask, exact):
+    def _nearest(self, queries, k, excluded, ask, exact):
         """Squared distances and indices of the k nearest allowed keys, from `ask` candidates or as many as it takes."""
         squared, indices, limit = self._candidates(queries, min(ask, len(self.keys_)), exact)
         if self.metric == "cosine":
             squared[(self._zero[indices] | ~queries.any(axis=1, keepdims=True)) & np.isfinite(squared)] = 2
-        if codes is not None:
-            squared[codes[indices] == excluded[:, None]] = np.inf
+        if excluded is not None:
+            squared[indices == excluded[:, None]] = np.inf
         order = np.lexsort((indices, squared), axis=1)[:, :k]
         squared, indices = np.take_along_axis(squared, order, axis=1), np.take_along_axis(indices, order, axis=1)
         short = np.flatnonzero(~(squared[:, -1] < limit))
         step = max(1, len(queries) // 4)  # four times the candidates for a quarter of the queries: memory stays
         for rows in (short[start : start + step] for start in range(0, len(short), step)):
             out = None if excluded is None else excluded[rows]
-            squared[rows], indices[rows] = self._nearest(queries[rows], k, codes, out, 4 * ask, exact=True)
+            squared[rows], indices[rows] = self._nearest(queries[rows], k, out, 4 * ask, exact=True)
         return squared, indices
 
     def _candidates(self, queries, ask, exact):
@@ -252,12 +227,10 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         rounding = 4 * np.finfo(np.float32).eps * queries.shape[1] * (length**2 + (length + np.sqrt(farthest)) ** 2)
         return squared, indices, farthest - rounding
 
-    def _k(self, n_neighbors, n_queries, codes, excluded):
+    def _k(self, n_neighbors, n_queries, excluded):
         """The number of neighbours to find. ValueError when it is none, or more than some query may choose from."""
-        allowed = n_keys = len(self.keys_)
-        if codes is not None:
-            sizes = np.append(np.bincount(codes), 0)  # the last answers for code -1
-            allowed -= int(sizes[excluded].max(initial=0))
+        n_keys = len(self.keys_)
+        allowed = n_keys - (excluded is not None)
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
         k = min(PAPER_NEIGHBORS, allowed) if n_neighbors is None else n_neighbors
         if not isinstance(k, Integral) or isinstance(k, bool):
@@ -293,11 +266,6 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
             index.train(self.keys_[:: max(1, n_keys // (40 * lists))])
         index.add(self.keys_)  # in one call: several may cut an HNSW graph in pieces (facebookresearch/faiss#5524)
         return index
-
-    def _fitted_groups(self):
-        if self.groups_ is None:
-            raise ValueError("groups: the keys have none; give them to fit(X, y, groups)")
-        return self.groups_
 
     def _check_parameters(self):
         params, known = self.index_params or {}, INDEX_PARAMS.get(self.index, ())
@@ -338,22 +306,3 @@ def _unit_rows(X):
 
 def _lengths(X):
     return np.sqrt(np.square(X, dtype=np.float64).sum(axis=1))
-
-
-def _group_labels(groups, n):
-    """`groups` as a flat array that needs no pickle. ValueError unless it has n labels, none of them missing."""
-    groups = np.asarray(groups)
-    if groups.shape != (n,):
-        raise ValueError(f"groups must have shape ({n},), one label per row, not {groups.shape}")
-    if pd.isna(groups).any():
-        raise ValueError(f"groups: the label of row {int(np.argmax(pd.isna(groups)))} is missing")
-    return groups.astype(str) if groups.dtype == object else groups
-
-
-def _codes(key_groups, query_groups):
-    """Whole numbers for the groups of keys and queries; -1 for a query's group that no key has."""
-    if (key_groups.dtype.kind in "US") != (query_groups.dtype.kind in "US"):
-        raise ValueError(f"groups: {query_groups.dtype} labels cannot match the keys' {key_groups.dtype} labels")
-    labels, key_codes = np.unique(key_groups, return_inverse=True)
-    place = np.searchsorted(labels, query_groups).clip(max=len(labels) - 1)
-    return key_codes, np.where(labels[place] == query_groups, place, -1)

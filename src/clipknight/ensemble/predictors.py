@@ -25,7 +25,7 @@ PREDICTORS = {
     "model_a": "clipknight.ensemble.model_a:ModelAPredictor",
     "model_b": "clipknight.ensemble.model_b:ModelBPredictor",
     "blend": "clipknight.ensemble.blending:BlendPredictor",
-    "bands": "clipknight.ensemble.stacking:StackPredictor",
+    "bands": "clipknight.ensemble.bands:BandPredictor",
 }
 
 
