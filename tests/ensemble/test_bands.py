@@ -1,4 +1,3 @@
-import json
 import sys
 from dataclasses import make_dataclass
 
@@ -108,57 +107,33 @@ def test_saved_and_loaded_predicts_the_same(tmp_path):
         BandBlend.load(tmp_path / "none.safetensors")
 
 
-def predicting(run: Run, members, monkeypatch):
-    """The run as a predictor; its members `a` and `b` predict the rows of `members`."""
+def test_the_predictor_blends_by_bands_what_its_members_predict(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipknight.training.runs.OUTPUTS", tmp_path)
+    members, target_sums, _, _, components = shared_out()
+    ids = np.arange(ROWS).astype(str)
 
     class Member:
         def __init__(self, run, device):
-            rows = members["ab".index(run.name)].astype(np.float32)
-            self.rows = Embeddings(np.arange(len(rows)).astype(str), rows)
+            self.rows = Embeddings(ids, members["ab".index(run.name)].astype(np.float32))
 
         def predict(self, dataset, **options):
             return self.rows
 
     monkeypatch.setattr(predictors, "PREDICTORS", predictors.PREDICTORS | {"member": f"{__name__}:Member"})
     monkeypatch.setattr(sys.modules[__name__], "Member", Member, raising=False)
+    settings = make_dataclass("Settings", [])()
     for name in "ab":
-        Run.start(name, make_dataclass("Settings", [])(), "member")
-    return load_predictor(run, "cpu")
-
-
-def test_the_predictor_blends_by_bands_what_its_members_predict(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipknight.training.runs.OUTPUTS", tmp_path)
-    members, target_sums, _, _, components = shared_out()
-    run = Run.start("both", make_dataclass("Settings", [])(), "bands", members=["a", "b"], weights=[0.3, 0.7])
+        Run.start(name, settings, "member")
+    run = Run.start("both", settings, "bands", members=["a", "b"], weights=[0.3, 0.7])
     bands = fit_bands(members, target_sums, components, [4])
     bands.save(run.folder / FILE)
-    predictor = predicting(run, members, monkeypatch)
+    predictor = load_predictor(run, "cpu")
     assert isinstance(predictor, BandPredictor)
     np.testing.assert_allclose(predictor.predict("images").vectors, bands.predict(members), atol=1e-5)
 
 
-def old_run(folder, about):
-    """The folder of a run by bands as version 0.3.0 left it: half of `a` plus the turned half of `b`."""
-    (folder / "best").mkdir(parents=True)
-    info = {"predictor": "clipknight.stacking:StackPredictor", "members": ["a", "b"], "weights": [0.5, 0.5]}
-    (folder / "run.json").write_text(json.dumps(info))
-    turned = np.roll(np.eye(DIM, dtype=np.float32), 1, axis=1)
-    coefficients = np.concatenate([np.eye(DIM, dtype=np.float32), turned]) / 2
-    save_file({"coefficients": coefficients}, folder / "best" / "stacker.safetensors", about)
-    return Run(folder)
-
-
-def test_a_run_of_version_0_3_0_still_predicts(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipknight.training.runs.OUTPUTS", tmp_path)
-    run = old_run(tmp_path / "old", {"found": '{"components 1-8": [0.5, 0.5]}'})
-    members = shared_out()[0]
-    rows = predicting(run, members, monkeypatch).predict("images").vectors
-    expected = unit(unit(members[0]) + np.roll(unit(members[1]), 1, axis=1))
-    np.testing.assert_allclose(rows, expected, atol=1e-5)
-
-
-def test_the_trees_of_version_0_3_0_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipknight.training.runs.OUTPUTS", tmp_path)
-    run = old_run(tmp_path / "old", {"found": '{"trees": 10}', "trees": "[]"})
+def test_a_run_by_the_trees_of_version_0_3_0_is_refused(tmp_path):
+    file = tmp_path / "stacker.safetensors"
+    save_file({"coefficients": np.eye(2, dtype=np.float32)}, file, {"found": '{"trees": 10}', "trees": "[]"})
     with pytest.raises(ValueError, match="blends by trees, which ended with 0.3.0: make the run again by --method"):
-        predicting(run, shared_out()[0], monkeypatch)
+        BandBlend.load(file)
