@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 
 
-def read_array(path: str | Path, remedy: str, rows: int | None = None, ndim: int = 2) -> np.ndarray:
-    """A float32 array (`rows`, …) of `ndim` dimensions, memory-mapped. FileNotFoundError where there is none."""
+def read_array(
+    path: str | Path, remedy: str, rows: int | None = None, ndims: tuple = (2,), dtypes: tuple = ("float32",)
+) -> np.ndarray:
+    """An array of `rows` rows, of one of `ndims` and `dtypes`, memory-mapped."""
     path = _there(path, remedy)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise _unlike(path, f"is no array of numbers ({error})", remedy) from error
-    if array.dtype != np.float32:
-        raise _unlike(path, f"holds {array.dtype}, not float32", remedy)
-    if array.ndim != ndim or (rows is not None and len(array) != rows):
-        wanted = f"{ndim} dimensions" + ("" if rows is None else f" and {rows:,} rows")
+    if array.dtype.name not in dtypes or not array.dtype.isnative:
+        raise _unlike(path, f"holds {array.dtype}, not {' or '.join(dtypes)}", remedy)
+    if array.ndim not in ndims or (rows is not None and len(array) != rows):
+        wanted = f"{' or '.join(map(str, ndims))} dimensions" + ("" if rows is None else f" and {rows:,} rows")
         raise _unlike(path, f"has the shape {array.shape}, not {wanted}", remedy)
     return array
 

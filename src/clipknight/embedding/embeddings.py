@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipknight.files import atomic_folder
+from clipknight.saved_files import read_array, read_description
 
 import numpy as np
 import pandas as pd
@@ -70,19 +71,21 @@ class Embeddings:
     def load(cls, folder: str | Path, fingerprint: str | None = None) -> "Embeddings":
         """Read a saved folder, vectors memory-mapped.
 
-        FileNotFoundError when there is none; ValueError when it was made with an encoder of another `fingerprint`.
+        FileNotFoundError when there is none; ValueError when a file is broken, or was made with an encoder of another
+        `fingerprint`.
         """
         folder = Path(folder)
+        remedy = f"delete {folder}, and the command that wrote it makes it again"
         if not (folder / "meta.json").is_file():
             raise FileNotFoundError(f"no embeddings in {folder}")
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = read_description(folder / "meta.json", remedy)
         if fingerprint is not None and meta.get("fingerprint") != fingerprint:
             raise ValueError(
                 f"{folder} was made with encoder {meta.get('encoder')!r} (fingerprint {meta.get('fingerprint')}), "
                 f"not the present one ({fingerprint}): delete the folder to make it again"
             )
-        ids = pd.read_parquet(folder / "ids.parquet")["id"].to_numpy(dtype=object)
-        return cls(ids, np.load(folder / "vectors.npy", mmap_mode="r"), meta)
+        ids = _read_ids(folder / "ids.parquet", remedy)
+        return cls(ids, read_array(folder / "vectors.npy", remedy, rows=len(ids)), meta)
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
@@ -90,3 +93,10 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     return Embeddings(
         np.concatenate([part.ids for part in parts]), np.concatenate([part.vectors for part in parts]), parts[0].meta
     )
+
+
+def _read_ids(file: Path, remedy: str) -> np.ndarray:
+    try:
+        return pd.read_parquet(file, columns=["id"])["id"].to_numpy(dtype=object)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{file} holds no ids ({str(error)[:160]}): {remedy}") from error

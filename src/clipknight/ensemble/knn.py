@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clipknight.embedding.embeddings import unit
 from clipknight.files import atomic_folder
+from clipknight.saved_files import read_array, read_description
 
 import faiss
 import numpy as np
@@ -165,14 +166,19 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     @classmethod
     def from_folder(cls, folder):
-        """Read what `to_folder` wrote, keys and values memory-mapped. FileNotFoundError when there is none."""
-        folder = Path(folder)
-        if not (folder / "params.json").is_file():
-            raise FileNotFoundError(f"no {cls.__name__} in {folder}: params.json is missing")
-        knn = cls(**json.loads((folder / "params.json").read_text()))
+        """Read what `to_folder` wrote, keys and values memory-mapped. Errors: those of `saved_files`."""
+        folder, remedy = Path(folder), "fit it again"
+        params = read_description(folder / "params.json", remedy)
+        if unknown := set(params) - set(cls().get_params()):
+            raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {remedy}")
+        knn = cls(**params)
         knn._check_parameters()
-        knn.keys_ = np.load(folder / "keys.npy", mmap_mode="r")
-        knn.values_ = np.load(folder / "values.npy", mmap_mode="r")
+        knn.keys_ = read_array(folder / "keys.npy", remedy)
+        dtypes = ("float32", "float64")
+        knn.values_ = read_array(folder / "values.npy", remedy, len(knn.keys_), ndims=(1, 2), dtypes=dtypes)
+        for name, array in (("keys", knn.keys_), ("values", knn.values_)):
+            if not np.isfinite([array.min(), array.max()]).all():  # without a copy of what may be larger than memory
+                raise ValueError(f"{folder / name}.npy holds NaN or infinity: {remedy}")
         knn.index_ = None if knn.index == "exact" else faiss.read_index(str(folder / "index.faiss"))
         knn._zero = ~knn.keys_.any(axis=1)
         knn.n_features_in_ = knn.keys_.shape[1]

@@ -9,10 +9,11 @@ from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.heads import HEADS
 from clipknight.ensemble.views import image_predictions
 from clipknight.files import atomic_file
+from clipknight.saved_files import load_weights, read_description, read_tensors
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 
@@ -64,9 +65,11 @@ class ModelAPredictor:
         if not (best / "head.json").is_file():
             raise FileNotFoundError(f"{best} has no head: the run {run.name!r} has not finished its first stage")
         self.encoder = load_clip(str(run.folder), device, run.settings["precision"])  # as Model B on this tower
-        description = json.loads((best / "head.json").read_text())
+        remedy = f"train {run.name!r} again"
+        description = read_description(best / "head.json", remedy)
         self.head = HEADS[description.pop("head")](**description)
-        self.head.load_state_dict(load_file(best / "head.safetensors"))
+        weights = best / "head.safetensors"
+        load_weights(self.head, read_tensors(weights, remedy), weights, remedy)
         self.flip_tta = run.settings.get("flip_tta", False)
         self.tta_sizes = run.settings.get("tta_sizes", [])
         self.name = run.name
