@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from clipknight.embedding.embeddings import unit
+from clipknight.ensemble.neighbor_search import INDEX_PARAMS, NeighborSearch, build_index, comparable
 from clipknight.files import atomic_folder
 from clipknight.saved_files import read_array, read_description
 
@@ -17,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 PAPER_NEIGHBORS = 100
 SPARE = 16  # candidates beyond the k asked for: they settle ties at the k-th place without a second search
-INDEX_PARAMS = {"exact": (), "ivf": ("nlist", "nprobe"), "hnsw": ("M", "efConstruction", "efSearch")}
 
 
 class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -84,10 +84,11 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise TypeError("y is sparse: give it as a dense array")
         # No target dtype: rows are brought to float32 in chunks below, so that a mapped file is not read into memory.
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
-        self.keys_ = self._rows(X)
-        self._zero = ~self.keys_.any(axis=1)
+        self.keys_ = comparable(X, self.metric)
         self.values_ = np.ascontiguousarray(y, dtype=np.float32 if y.dtype == np.float32 else np.float64)
-        self.index_ = None if self.index == "exact" else self._build_index()
+        approximate = self.index != "exact"
+        self.index_ = build_index(self.keys_, self.index, self.index_params or {}) if approximate else None
+        self._neighbors = NeighborSearch(self.keys_, self.metric, self.index_)
         return self
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
@@ -180,7 +181,7 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
             if not np.isfinite([array.min(), array.max()]).all():  # without a copy of what may be larger than memory
                 raise ValueError(f"{folder / name}.npy holds NaN or infinity: {remedy}")
         knn.index_ = None if knn.index == "exact" else faiss.read_index(str(folder / "index.faiss"))
-        knn._zero = ~knn.keys_.any(axis=1)
+        knn._neighbors = NeighborSearch(knn.keys_, knn.metric, knn.index_)
         knn.n_features_in_ = knn.keys_.shape[1]
         return knn
 
@@ -198,40 +199,8 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         for start in range(0, len(queries), self.batch_size):
             rows = slice(start, start + self.batch_size)
             out = None if excluded is None else excluded[rows]
-            squared, indices = self._nearest(self._rows(queries[rows]), k, out, ask, exact)
+            squared, indices = self._neighbors.nearest(comparable(queries[rows], self.metric), k, out, ask, exact)
             yield rows, squared / 2 if self.metric == "cosine" else np.sqrt(squared), indices
-
-    def _nearest(self, queries, k, excluded, ask, exact):
-        """Squared distances and indices of the k nearest allowed keys, from `ask` candidates or as many as it takes."""
-        squared, indices, limit = self._candidates(queries, min(ask, len(self.keys_)), exact)
-        if self.metric == "cosine":
-            squared[(self._zero[indices] | ~queries.any(axis=1, keepdims=True)) & np.isfinite(squared)] = 2
-        if excluded is not None:
-            squared[indices == excluded[:, None]] = np.inf
-        order = np.lexsort((indices, squared), axis=1)[:, :k]
-        squared, indices = np.take_along_axis(squared, order, axis=1), np.take_along_axis(indices, order, axis=1)
-        short = np.flatnonzero(~(squared[:, -1] < limit))
-        step = max(1, len(queries) // 4)  # four times the candidates for a quarter of the queries: memory stays
-        for rows in (short[start : start + step] for start in range(0, len(short), step)):
-            out = None if excluded is None else excluded[rows]
-            squared[rows], indices[rows] = self._nearest(queries[rows], k, out, 4 * ask, exact=True)
-        return squared, indices
-
-    def _candidates(self, queries, ask, exact):
-        """Squared distances and indices (q, ask), and the distance (q,) within which no other key can lie."""
-        _, indices = faiss.knn(queries, self.keys_, ask) if exact else self.index_.search(queries, ask)
-        # faiss expands |u-v|², which cancels: again for the candidates, term by term. Index -1 (none found) gives inf.
-        squared = np.empty(indices.shape, dtype=np.float32)
-        pointers = [faiss.swig_ptr(array) for array in (squared, queries, self.keys_, indices)]
-        faiss.fvec_L2sqr_by_idx(*pointers, queries.shape[1], *indices.shape)
-        squared = squared.astype(np.float64)
-        if not exact or ask == len(self.keys_):
-            return squared, indices, np.full(len(queries), np.inf)
-        # A key left out is at least as far as the farthest candidate, but for the rounding of two expansions.
-        farthest = squared.max(axis=1)
-        length = _lengths(queries)
-        rounding = 4 * np.finfo(np.float32).eps * queries.shape[1] * (length**2 + (length + np.sqrt(farthest)) ** 2)
-        return squared, indices, farthest - rounding
 
     def _k(self, n_neighbors, n_queries, excluded):
         """The number of neighbours to find. ValueError when it is none, or more than some query may choose from."""
@@ -247,31 +216,6 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"but n_neighbors = {k}, n_samples_fit = {n_keys}, n_samples = {n_queries}"
             )
         return int(k)
-
-    def _rows(self, X):
-        """X as float32 rows to compare; X itself where it is that already."""
-        if max(X.max(), -X.min()) > 1e15:
-            raise ValueError("X holds values above 1e15, whose squares float32 cannot hold: scale X down")
-        return _unit_rows(X) if self.metric == "cosine" else np.ascontiguousarray(X, dtype=np.float32)
-
-    def _build_index(self):
-        n_keys, dim = self.keys_.shape
-        params = self.index_params or {}
-        if self.index == "hnsw":
-            index = faiss.index_factory(dim, f"HNSW{params.get('M', 32)},Flat")
-            index.hnsw.efConstruction = params.get("efConstruction", 80)
-            index.hnsw.efSearch = params.get("efSearch", 256)
-        else:
-            # 39 keys per list is the least that faiss trains a centroid on without complaint.
-            lists = params.get("nlist", max(1, min(round(4 * math.sqrt(n_keys)), n_keys // 39)))
-            if lists > n_keys:
-                raise ValueError(f"index_params: nlist={lists} is more than the {n_keys} keys")
-            index = faiss.index_factory(dim, f"IVF{lists},Flat")
-            index.cp.min_points_per_centroid = 1  # `recall` judges the index, not a line on standard output
-            index.nprobe = params.get("nprobe", max(8, lists // 8))
-            index.train(self.keys_[:: max(1, n_keys // (40 * lists))])
-        index.add(self.keys_)  # in one call: several may cut an HNSW graph in pieces (facebookresearch/faiss#5524)
-        return index
 
     def _check_parameters(self):
         params, known = self.index_params or {}, INDEX_PARAMS.get(self.index, ())
@@ -294,21 +238,3 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 def _is_number(value, kind, least):
     return isinstance(value, kind) and not isinstance(value, bool) and least <= value < math.inf
-
-
-def _unit_rows(X):
-    """Rows of length 1, float32. Zero rows and those within 1e-6 of 1 stay: X itself returns where all are that."""
-    step = max(1, 2**21 // X.shape[1])  # 16 MiB of float64 at a time
-    pieces = [slice(start, start + step) for start in range(0, len(X), step)]
-    length = np.concatenate([_lengths(X[piece]) for piece in pieces])
-    length[(np.abs(length - 1) < 1e-6) | (length == 0)] = 1
-    if X.dtype == np.float32 and X.flags.c_contiguous and (length == 1).all():
-        return X
-    rows = np.empty(X.shape, dtype=np.float32)
-    for piece in pieces:
-        rows[piece] = X[piece] / length[piece, None]
-    return rows
-
-
-def _lengths(X):
-    return np.sqrt(np.square(X, dtype=np.float64).sum(axis=1))

@@ -1,0 +1,97 @@
+"""Finding the nearest keys: faiss proposes candidates, exact distances in a fixed order decide."""
+
+import math
+
+import faiss
+import numpy as np
+
+INDEX_PARAMS = {"exact": (), "ivf": ("nlist", "nprobe"), "hnsw": ("M", "efConstruction", "efSearch")}
+
+
+class NeighborSearch:
+    """Search among `keys` (n, d), float32 rows as `comparable` gives them; `approximate`: a faiss index, or None."""
+
+    def __init__(self, keys, metric, approximate=None):
+        self.keys, self.metric, self.approximate = keys, metric, approximate
+        self._zero = ~keys.any(axis=1)
+
+    def nearest(self, queries, k, excluded, ask, exact):
+        """Squared distances and indices (q, k) of the k nearest keys, sorted by distance, then by row number.
+
+        `queries` (q, d) are rows as `comparable` gives them, `excluded` (q,) the key that each leaves out, or None.
+        `ask` candidates are weighed, or as many as it takes; not `exact`: the approximate index names them.
+        """
+        squared, indices, limit = self._candidates(queries, min(ask, len(self.keys)), exact)
+        if self.metric == "cosine":
+            squared[(self._zero[indices] | ~queries.any(axis=1, keepdims=True)) & np.isfinite(squared)] = 2
+        if excluded is not None:
+            squared[indices == excluded[:, None]] = np.inf
+        order = np.lexsort((indices, squared), axis=1)[:, :k]
+        squared, indices = np.take_along_axis(squared, order, axis=1), np.take_along_axis(indices, order, axis=1)
+        short = np.flatnonzero(~(squared[:, -1] < limit))
+        step = max(1, len(queries) // 4)  # four times the candidates for a quarter of the queries: memory stays
+        for rows in (short[start : start + step] for start in range(0, len(short), step)):
+            out = None if excluded is None else excluded[rows]
+            squared[rows], indices[rows] = self.nearest(queries[rows], k, out, 4 * ask, exact=True)
+        return squared, indices
+
+    def _candidates(self, queries, ask, exact):
+        """Squared distances and indices (q, ask), and the distance (q,) within which no other key can lie."""
+        _, indices = faiss.knn(queries, self.keys, ask) if exact else self.approximate.search(queries, ask)
+        # faiss expands |u-v|², which cancels: again for the candidates, term by term. Index -1 (none found) gives inf.
+        squared = np.empty(indices.shape, dtype=np.float32)
+        pointers = [faiss.swig_ptr(array) for array in (squared, queries, self.keys, indices)]
+        faiss.fvec_L2sqr_by_idx(*pointers, queries.shape[1], *indices.shape)
+        squared = squared.astype(np.float64)
+        if not exact or ask == len(self.keys):
+            return squared, indices, np.full(len(queries), np.inf)
+        # A key left out is at least as far as the farthest candidate, but for the rounding of two expansions.
+        farthest = squared.max(axis=1)
+        length = _lengths(queries)
+        rounding = 4 * np.finfo(np.float32).eps * queries.shape[1] * (length**2 + (length + np.sqrt(farthest)) ** 2)
+        return squared, indices, farthest - rounding
+
+
+def build_index(keys, kind, params):
+    """faiss's approximate index "ivf" or "hnsw" over `keys` (n, d), its `params` as in INDEX_PARAMS."""
+    n_keys, dim = keys.shape
+    if kind == "hnsw":
+        index = faiss.index_factory(dim, f"HNSW{params.get('M', 32)},Flat")
+        index.hnsw.efConstruction = params.get("efConstruction", 80)
+        index.hnsw.efSearch = params.get("efSearch", 256)
+    else:
+        # 39 keys per list is the least that faiss trains a centroid on without complaint.
+        lists = params.get("nlist", max(1, min(round(4 * math.sqrt(n_keys)), n_keys // 39)))
+        if lists > n_keys:
+            raise ValueError(f"index_params: nlist={lists} is more than the {n_keys} keys")
+        index = faiss.index_factory(dim, f"IVF{lists},Flat")
+        index.cp.min_points_per_centroid = 1  # `recall` judges the index, not a line on standard output
+        index.nprobe = params.get("nprobe", max(8, lists // 8))
+        index.train(keys[:: max(1, n_keys // (40 * lists))])
+    index.add(keys)  # in one call: several may cut an HNSW graph in pieces (facebookresearch/faiss#5524)
+    return index
+
+
+def comparable(X, metric):
+    """X as float32 rows to compare; X itself where it is that already. ValueError for numbers too large to square."""
+    if max(X.max(), -X.min()) > 1e15:
+        raise ValueError("X holds values above 1e15, whose squares float32 cannot hold: scale X down")
+    return _unit_rows(X) if metric == "cosine" else np.ascontiguousarray(X, dtype=np.float32)
+
+
+def _unit_rows(X):
+    """Rows of length 1, float32. Zero rows and those within 1e-6 of 1 stay: X itself returns where all are that."""
+    step = max(1, 2**21 // X.shape[1])  # 16 MiB of float64 at a time
+    pieces = [slice(start, start + step) for start in range(0, len(X), step)]
+    length = np.concatenate([_lengths(X[piece]) for piece in pieces])
+    length[(np.abs(length - 1) < 1e-6) | (length == 0)] = 1
+    if X.dtype == np.float32 and X.flags.c_contiguous and (length == 1).all():
+        return X
+    rows = np.empty(X.shape, dtype=np.float32)
+    for piece in pieces:
+        rows[piece] = X[piece] / length[piece, None]
+    return rows
+
+
+def _lengths(X):
+    return np.sqrt(np.square(X, dtype=np.float64).sum(axis=1))
