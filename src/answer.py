@@ -61,8 +61,6 @@ class Settings:
     """nearest captions that are told beside Knight's own"""
     language_model: str = "smollm2"
     """that answers: smollm2, a name on the hub, a folder; with --image_as prefix it is the run's decoder"""
-    chat: bool = True
-    """ask for free answers in the language model's own chat format, where it has one; choices follow a plain prompt"""
     choices: list[str] = field(default_factory=list)
     """answers to choose from, by their likelihood"""
     closed: bool = False
@@ -105,7 +103,7 @@ def main(argv=None) -> pd.DataFrame:
         )
     source = source_for(run, s.from_, s.device)
     captioner = open_captioner(run, device=s.device, precision=s.precision)
-    chat = s.chat and not (s.choices or s.closed)
+    chat = not (s.choices or s.closed)
     if s.image_as == "prefix":
         parts = captioner.model.decoder, captioner.tokenizer
         model = InstructionModel(*parts, chat, captioner.precision, s.batch_size)

@@ -46,10 +46,6 @@ class Settings(DataSettings):
     """which comes first is kept: file (a dataset's images by name, each one's captions as listed), or shuffled"""
     out: str = ""
     """CSV of the captions kept; by default outputs/filtered/<name>-<threshold>.csv"""
-    block_rows: int = 1024
-    """captions compared at a time"""
-    kept_rows: int = 4096
-    """kept ones they are compared with at a time; neither changes the result"""
 
 
 @user_errors
@@ -62,7 +58,7 @@ def main(argv=None) -> Path:
     name, captions, targets = captions_of_table(s) if s.table else captions_of_dataset(s)
     order = np.random.default_rng(s.seed).permutation(len(captions)) if s.order == "shuffled" else None
     start = time.perf_counter()
-    filtered = filter_similar(targets.vectors, s.threshold, order, s.block_rows, s.kept_rows, progress=True)
+    filtered = filter_similar(targets.vectors, s.threshold, order, progress=True)
     seconds = time.perf_counter() - start
 
     out = Path(s.out) if s.out else OUTPUTS / "filtered" / f"{name}-{s.threshold:g}.csv"

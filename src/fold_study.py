@@ -43,12 +43,6 @@ class Settings(DataSettings):
     """parts that are predicted from the others"""
     n_neighbors: int | None = None
     """of the KNN; by default the paper's 100, or all where there are fewer"""
-    power: float = 6
-    """p in the KNN's weight 1 / (d^p + delta)"""
-    delta: float = 1e-4
-    """what keeps the weight of a twin finite"""
-    ridge_penalty: float = 1.0
-    """of the ridge regression from image embeddings to mean targets"""
     out: str = str(OUTPUTS / "fold_study.json")
     """JSON file for all figures"""
     workers: int = 2
@@ -65,8 +59,8 @@ def main(argv=None) -> dict:
     train, valid = data.split("train"), data.split("valid")
     keys, queries = (image_embeddings(encoder, part.dataset, workers=s.workers).vectors for part in (train, valid))
     models = {
-        "knn": DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta),
-        "ridge": Ridge(s.ridge_penalty),
+        "knn": DistanceWeightedKNN(s.n_neighbors),
+        "ridge": Ridge(),
     }
     draw = np.random.default_rng(s.seed)
     values = train.mean_targets()

@@ -42,10 +42,6 @@ class Settings(DataSettings):
     """images at most, the first of the split"""
     regions: int = 10
     """sub-regions of an image"""
-    temperature: float = 1.0
-    """of the softmax over a cell's attention row; below 1 a region keeps nearer to its cell"""
-    weight: float = 1.0
-    """of a sub-region beside the image embedding"""
     pictures: int = 6
     """photographs to draw the regions on, spread over the images"""
     batch_size: int = 32
@@ -65,9 +61,9 @@ def main(argv=None) -> dict:
     data = first_images(CaptionedDataset.of(s).split(s.split), s.limit)
     captions = caption_vectors(encoder, data)
     paths = data.dataset.images["path"].tolist()
-    found = encode_subregions(encoder, paths, s.regions, s.temperature, s.batch_size, s.workers)
+    found = encode_subregions(encoder, paths, s.regions, s.batch_size, s.workers)
 
-    ways = vectors_by_way(found, s.weight)
+    ways = vectors_by_way(found)
     image_of = data.image_of_caption
     scores = {name: pair_scores(best_cosines(vectors, captions), image_of) for name, vectors in ways.items()}
     first = captions[np.unique(image_of, return_index=True)[1]]  # one an image: pairs that share none are independent
@@ -76,7 +72,7 @@ def main(argv=None) -> dict:
     out = Path(s.out)
     for row in np.unique(np.linspace(0, len(paths) - 1, s.pictures).astype(int)):
         caption = data.dataset.captions["caption"].iloc[int(np.argmax(image_of == row))]
-        figure = overlay(paths[row], encoder, s.regions, s.temperature, caption)
+        figure = overlay(paths[row], encoder, s.regions, caption)
         write_figure(figure, out / f"regions-{data.dataset.ids[row].replace('/', '-')}.png")
     write_figure(gap_figure(found.whole, first), out / "gap.png")
     result = {"images": len(paths), "captions": len(captions), "scores": scores, "gap": gaps}
@@ -105,15 +101,15 @@ def caption_vectors(encoder: ClipEncoder, data: CaptionedDataset) -> np.ndarray:
     return np.asarray(rows.vectors, dtype=np.float32)
 
 
-def vectors_by_way(found: SubRegions, weight: float) -> dict[str, np.ndarray]:
+def vectors_by_way(found: SubRegions) -> dict[str, np.ndarray]:
     """(N, m, D) unit rows by the name of each way to stand for an image: m is 1, or 10 of which the best counts."""
     mean = unit(found.regions.mean(axis=1))
     return {
         "image": found.whole[:, None],
         "mean region": mean[:, None],
-        "image + mean region": unit(found.whole + np.float32(weight) * mean)[:, None],
+        "image + mean region": unit(found.whole + mean)[:, None],
         "best region": found.regions,
-        "image + best region": found.joined(weight),
+        "image + best region": found.joined(1.0),
     }
 
 

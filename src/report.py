@@ -25,6 +25,7 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+NEAREST = 3  # training captions listed under each model
 PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
 <style>
  body {font: 15px/1.45 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #222}
@@ -68,8 +69,6 @@ class Settings(DataSettings):
     """the page to write"""
     pictures: int = 24
     """how many to show"""
-    nearest: int = 3
-    """training captions listed under each model"""
     captions: list[str] = field(default_factory=list)
     """JSON files of caption.py, whose pictures and videos are shown with what was said of them"""
 
@@ -127,7 +126,7 @@ def pictures(train, valid, predictions: dict[str, Embeddings], cosines: pd.DataF
     captions = valid.dataset.caption_lists()
     train_captions = train.dataset.captions["caption"].to_numpy()
     vectors = np.ascontiguousarray(train.targets.vectors)
-    nearest = {n: faiss.knn(np.ascontiguousarray(p.vectors[rows]), vectors, s.nearest * 4, faiss.METRIC_INNER_PRODUCT)
+    nearest = {n: faiss.knn(np.ascontiguousarray(p.vectors[rows]), vectors, NEAREST * 4, faiss.METRIC_INNER_PRODUCT)
                for n, p in predictions.items()}  # fmt: skip
     shown = []
     for place, row in enumerate(rows):
@@ -137,7 +136,7 @@ def pictures(train, valid, predictions: dict[str, Embeddings], cosines: pd.DataF
                 "name": name,
                 "cosine": cosines.iloc[row][name],
                 # The same sentence can describe several images: it is listed once.
-                "nearest": list(dict(zip(train_captions[found[place]], similarity[place])).items())[: s.nearest],
+                "nearest": list(dict(zip(train_captions[found[place]], similarity[place])).items())[:NEAREST],
             }
             for name, (similarity, found) in nearest.items()
         ]
@@ -155,7 +154,7 @@ def captioned(file: str, s: Settings) -> list[dict]:
         {
             "name": item["image_id"],
             "caption": item["caption"],
-            "nearest": item["neighbours"][: s.nearest],
+            "nearest": item["neighbours"][:NEAREST],
             "jpegs": [jpeg_base64(picture, 224 if len(item["pictures"]) == 1 else 74) for picture in item["pictures"]],
         }
         for item in json.loads(path.read_text())[: s.pictures]

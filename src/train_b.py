@@ -40,8 +40,6 @@ class Settings(DataSettings):
     """p in the weight 1 / (d^p + delta)"""
     delta: float = 1e-4
     """what keeps the weight of a twin finite"""
-    metric: str = "cosine"
-    """cosine or euclidean"""
     index: str = "exact"
     """exact, or the approximate ivf and hnsw, whose recall is then measured"""
     flip_tta: bool = False
@@ -72,7 +70,7 @@ def main(argv=None) -> float:
     keys, values = keys_and_values(encoder, train, s)
     fingerprint = encoder.fingerprint("visual")
     run = Run.start(s.run, s, "model_b", overwrite=s.overwrite, encoder_fingerprint=fingerprint)
-    knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, metric=s.metric, index=s.index)
+    knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, index=s.index)
     knn.fit(keys, values)
     knn.to_folder(run.folder / "best")
     if s.index != "exact":

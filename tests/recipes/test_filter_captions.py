@@ -73,8 +73,8 @@ def test_the_seed_shuffles(coloured, words, train):
     assert rows(shuffled) == by_hand(train, 0.9, order) != by_hand(train, 0.9)
 
 
-def test_the_default_file_and_threshold_and_block_sizes(coloured, words, outputs, train):
-    path = main([f"--data={coloured}", *words, "--block_rows=7", "--kept_rows=2"])
+def test_the_default_file_and_threshold(coloured, words, outputs, train):
+    path = main([f"--data={coloured}", *words])
     assert path == outputs / "filtered" / "coloured-0.85.csv" and rows(path) == by_hand(train, 0.85)
 
 

@@ -107,13 +107,13 @@ def test_ways(tiny_clip):
     from clipknight.embedding.subregions import SubRegions
 
     found = SubRegions(random_rows(5, 8), random_rows(5, 3, 8, seed=1), np.zeros((5, 3)), np.zeros((5, 2, 2)))
-    ways = vectors_by_way(found, 0.5)
+    ways = vectors_by_way(found)
     assert list(ways) == WAYS and {v.shape[1] for v in ways.values()} == {1, 3}
     for vectors in ways.values():
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-6)
     mean = unit(found.regions.mean(axis=1))
-    np.testing.assert_allclose(ways["image + mean region"][:, 0], unit(found.whole + 0.5 * mean), atol=1e-6)
-    np.testing.assert_array_equal(ways["image + best region"], found.joined(0.5))
+    np.testing.assert_allclose(ways["image + mean region"][:, 0], unit(found.whole + mean), atol=1e-6)
+    np.testing.assert_array_equal(ways["image + best region"], found.joined(1.0))
 
 
 def test_a_study_of_fewer_images_repeats(argv, tmp_path, capsys):

@@ -76,7 +76,6 @@ def encode_subregions(
     encoder: ClipEncoder,
     paths: Sequence[str],
     regions: int = 10,
-    temperature: float = 1.0,
     batch_size: int = 32,
     workers: int = 2,
 ) -> SubRegions:
@@ -87,7 +86,7 @@ def encode_subregions(
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
             pixels = torch.stack(list(pool.map(lambda path: encoder.preprocess(read_image(path)), batch)))
-            parts.append(subregion_features(encoder, pixels, regions, temperature))
+            parts.append(subregion_features(encoder, pixels, regions))
             bar.update(len(batch))
     return SubRegions(*map(np.concatenate, zip(*(vars(part).values() for part in parts))))
 

@@ -16,13 +16,13 @@ MACCAP_NOISE = 0.016  # variance that MacCap and CapDec add to each number of a 
 FEWEST_PAIRS = 20  # the kurtosis test has no distribution below
 
 
-def overlay(path: str, encoder: ClipEncoder, regions: int = 10, temperature: float = 1.0, caption: str = "") -> Figure:
+def overlay(path: str, encoder: ClipEncoder, regions: int = 10, caption: str = "") -> Figure:
     """The photograph as the encoder sees it, under its attention, with the cells that lead a region in their order.
 
     With a `caption`, the cell of the region nearest to it is filled, and the title compares that region to the whole.
     """
     pixels = encoder.preprocess(read_image(path))[None]
-    found = subregion_features(encoder, pixels, regions, temperature)
+    found = subregion_features(encoder, pixels, regions)
     photo = _as_seen(pixels[0], encoder)
     height, width = photo.shape[:2]
     figure = Figure(figsize=(8, 4.4), layout="constrained")
