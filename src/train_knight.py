@@ -21,7 +21,7 @@ from clipknight.captioning.training_settings import DecoderTrainingSettings
 from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
-from clipknight.methods.clms import AnchorCaptioner, AnchorKnight, anchored_captions
+from clipknight.methods.clms import AnchorCaptioner, anchored_captions
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -50,7 +50,11 @@ class Settings(DecoderTrainingSettings):
     index: str = "exact"
     """exact, or ivf: approximate search, for a corpus of hundreds of thousands"""
     noise: float = 0.0
-    """Gaussian noise on the prefix' vectors in training, where a number's own deviation is 1; the authors' code .5"""
+    """Gaussian noise in training on vectors of D numbers at length √D, taken to that length again: its deviation, where
+    a number's own is 1. Knight's authors .5. With --anchors on the caption's own vector alone"""
+    variance: float = 0.0
+    """instead of --noise the same noise by its variance on vectors at length 1, whatever D: .016 with --n_neighbors 0
+    is CapDec. It is --noise squared, divided by D: .016 is noise 2.48 for 384 numbers, 2.86 for 512, 3.51 for 768"""
 
 
 @user_errors
@@ -61,6 +65,8 @@ def main(argv=None) -> float:
         raise ValueError("--blind learns captions alone: no image can be captioned by it, leave out --from")
     if s.blind and s.anchors:
         raise ValueError("--blind learns captions without a prefix: leave out --anchors")
+    if s.noise < 0 or s.variance < 0 or (s.noise and s.variance):
+        raise ValueError(f"--noise {s.noise} and --variance {s.variance} are 0 or more, and two units of one: give one")
     if s.anchors < 0 or not 0 <= s.anchor_dropout <= 1:
         raise ValueError(f"--anchors {s.anchors} or --anchor_dropout {s.anchor_dropout}: at least 0, and a share")
     read = TrainingCorpus.read(s)
@@ -69,7 +75,9 @@ def main(argv=None) -> float:
     images = read.source.of_split(valid, "valid", s.workers) if read.source else None
     torch.manual_seed(s.seed)
     decoder, tokenizer = load_decoder(s.decoder, corpus.texts, CompactSize(s.layers, s.width, s.vocabulary))
-    model = (AnchorKnight if s.anchors else Knight)(decoder, index.vectors.shape[1], s.noise).to(pick_device(s.device))
+    dim = index.vectors.shape[1]
+    noise = s.noise or (s.variance * dim) ** 0.5
+    model = Knight(decoder, dim, noise, noisy=1 if s.anchors else None).to(pick_device(s.device))
     take_over_mapper(model, s.decoder)
     model.check_room(1 + s.anchors if s.anchors else max(s.n_neighbors, 1), s.max_tokens)
     print(f"{corpus.name}: {len(corpus):,} captions; decoder of {decoder.num_parameters() / 1e6:.1f} million weights")

@@ -41,7 +41,8 @@ class Settings(DecoderTrainingSettings):
     copies: int = COPIES
     """of a caption's embedding, each with its own noise"""
     variance: float = VARIANCE
-    """of the noise on each number of a unit embedding in training; 0 for none"""
+    """of the Gaussian noise in training on each number of an embedding at length 1, whatever their number, taken to
+    length 1 again; 0 for none"""
     image_variance: float = VARIANCE
     """of the noise on an image's vectors; 0 for none"""
     regions: int = 10
@@ -69,7 +70,7 @@ def main(argv=None) -> float:
     decoder, tokenizer = load_decoder(s.decoder, corpus.texts, CompactSize(s.layers, s.width, s.vocabulary))
     dim = index.vectors.shape[1]
     # The model draws its noise on vectors of length √dim, and the mapper takes the sum at that length again.
-    model = Knight(decoder, dim, (s.variance * dim) ** 0.5, s.queries).to(pick_device(s.device))
+    model = Knight(decoder, dim, (s.variance * dim) ** 0.5, queries=s.queries).to(pick_device(s.device))
     take_over_mapper(model, s.decoder)
     model.check_room(s.queries, max(s.max_tokens, s.new_tokens))
     print(f"{corpus.name}: {len(corpus):,} captions; decoder of {decoder.num_parameters() / 1e6:.1f} million weights")

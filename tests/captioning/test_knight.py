@@ -134,10 +134,33 @@ def test_noise_is_for_training_alone(model, vectors):
     plain = model.prefix(many)
     torch.testing.assert_close(plain.norm(dim=-1), torch.full((4000, K), DIM**0.5))
     torch.testing.assert_close(plain[0], vectors[0] / vectors[0].norm(dim=-1, keepdim=True) * DIM**0.5)
-    noise = model.train().prefix(many) - plain
-    assert abs(noise.std() - 0.5) < 0.01 and abs(noise.mean()) < 0.01
+    torch.manual_seed(3)
+    noisy = model.train().prefix(many)
+    torch.manual_seed(3)
+    expected = plain + 0.5 * torch.randn(4000, K, DIM)
+    torch.testing.assert_close(noisy, expected / expected.norm(dim=-1, keepdim=True) * DIM**0.5)
     model.noise = 0.0
     assert torch.equal(model.prefix(many), plain)
+
+
+@pytest.mark.parametrize("noisy", [None, 1])
+@pytest.mark.parametrize("noise", [0.5, 2.5])
+def test_inputs_are_as_long_in_training_as_at_inference(model, vectors, noise, noisy):
+    model.mapper, model.noise, model.noisy = nn.Identity(), noise, noisy
+    at_inference, in_training = (model.train(mode).prefix(vectors) for mode in (False, True))
+    torch.testing.assert_close(in_training.norm(dim=-1), at_inference.norm(dim=-1))
+    moved = (in_training - at_inference).norm(dim=-1) > 0.1
+    assert moved[:, :noisy].all() and not moved[:, K if noisy is None else noisy :].any()
+
+
+def test_the_published_noise_turns_an_embedding_alike_in_any_space(model):
+    """Variance v on each of D numbers of a unit row: the cosine to it is about 1 / sqrt(1 + v D)."""
+    model.mapper = nn.Identity()
+    for dim in (384, 768):
+        model.noise = (0.016 * dim) ** 0.5
+        rows = torch.randn(500, 1, dim)
+        cosines = nn.functional.cosine_similarity(model.train().prefix(rows), rows, dim=-1)
+        assert abs(cosines.mean().item() - (1 + 0.016 * dim) ** -0.5) < 0.01
 
 
 def test_generation_from_a_model_in_evaluation_is_repeatable(model, vectors):

@@ -138,6 +138,16 @@ def test_without_neighbours(knight_argv):
     assert captioner.n_neighbors == 0 and len(captioner.caption(captioner.index.vectors[:2], 1, 4).texts) == 2
 
 
+def test_the_noise_by_its_variance(knight_argv, monkeypatch):
+    """On unit vectors, whatever D: the colour encoder gives 24 numbers."""
+    seen = []
+    monkeypatch.setattr(train_knight, "train", lambda run, model, *rest: seen.append(model) or {"score": 0.0})
+    main(knight_argv("variance", "--n_neighbors=0", "--variance=0.016"))
+    main(knight_argv("variance-clms", "--anchors=2", "--concepts=4", "--variance=0.1"))
+    assert [model.noise for model in seen] == pytest.approx([(0.016 * 24) ** 0.5, (0.1 * 24) ** 0.5])
+    assert [model.noisy for model in seen] == [None, 1]  # of CLMs' vectors the caption's own
+
+
 @pytest.fixture(scope="module")
 def blind_run(knight_argv):
     main(knight_argv("blind", "--blind", "--epochs=6", "--vocabulary=420"))  # a word is one token
@@ -252,6 +262,8 @@ def test_overwriting(text_argv, unbroken):
         (["--data=", "--corpus=x.txt", "--from=ensemble"], "--from ensemble: of which images"),
         (["--blind", "--from=ensemble"], "--blind learns captions alone: .* leave out --from"),
         (["--keep=kept.csv"], "learn from its captions by --corpus kept.csv"),
+        (["--noise=0.5", "--variance=0.016"], "--noise 0.5 and --variance 0.016 .* two units of one: give one"),
+        (["--variance=-1"], "--noise 0.0 and --variance -1.0 are 0 or more"),
         (["--epochs=0"], "--epochs 0 is less than 1"),
         (["--width=100"], "--width 100 is no multiple of 64"),
         (["--max_tokens=126"], "a prefix of 3 vectors and 126 tokens exceed the decoder's 128 positions"),

@@ -35,22 +35,27 @@ class Mapper(nn.Sequential):
 class Knight(nn.Module):
     """`decoder`, any causal language model that takes inputs_embeds, after a prefix by `mapper`.
 
-    `noise` is the deviation of Gaussian noise on each number of the rows, which are scaled to length √D first, so that
-    a number's own deviation is 1; in training alone. The authors' code takes .5, CapDec's variance .016 is √(.016·D).
+    Rows are scaled to length √D, so that a number's own deviation is 1. In training, `noise` is the deviation of
+    Gaussian noise on each number of the first `noisy` rows, of all by default; they are then scaled to length √D again,
+    for at inference nothing is longer. The authors' code takes .5; variance v on unit rows is √(v·D) here.
     With `queries`, the mapper is MacCap's and the prefix as long as they are many.
     """
 
-    def __init__(self, decoder: PreTrainedModel, dim: int, noise: float = 0.0, queries: int = 0):
+    def __init__(
+        self, decoder: PreTrainedModel, dim: int, noise: float = 0.0, noisy: int | None = None, queries: int = 0
+    ):
         super().__init__()
         width = decoder.get_input_embeddings().embedding_dim
-        self.decoder, self.noise = decoder, noise
+        self.decoder, self.noise, self.noisy = decoder, noise, noisy
         self.mapper = QueryMapper(dim, width, queries) if queries else Mapper(dim, width)
 
     def prefix(self, vectors: Tensor) -> Tensor:
         """(B, k, D) -> (B, k or queries, width)."""
         scaled = root_scaled(vectors)
         if self.training and self.noise:
-            scaled = scaled + self.noise * torch.randn_like(scaled)
+            noisy = scaled[:, : self.noisy]
+            noisy, exact = root_scaled(noisy + self.noise * torch.randn_like(noisy)), scaled[:, noisy.shape[1] :]
+            scaled = torch.cat([noisy, exact], dim=1)
         return self.mapper(scaled)
 
     def check_room(self, vectors: int, tokens: int) -> None:

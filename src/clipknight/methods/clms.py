@@ -14,15 +14,12 @@ from functools import cached_property
 
 from clipknight.captioning.caption_batches import TokenizedCaptions
 from clipknight.captioning.captioner import Captioner, whole_embeddings
-from clipknight.captioning.knight import Knight
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.data.caption_augmentation import WORD
 from clipknight.embedding.embeddings import unit
-from clipknight.embedding.scaling import root_scaled
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
@@ -130,16 +127,6 @@ def anchored_captions(
 
     captions = anchored(read.corpus.texts, read.vectors, s.anchor_dropout)
     return concepts, captions, anchored(read.held_out.texts, read.held_vectors, 1.0)
-
-
-class AnchorKnight(Knight):
-    """Noise on the first vector alone, the caption's own: at inference anchors are as exact as in training."""
-
-    def prefix(self, vectors: Tensor) -> Tensor:
-        scaled = root_scaled(vectors)
-        if self.training and self.noise:
-            scaled[:, :1] += self.noise * torch.randn_like(scaled[:, :1])
-        return self.mapper(scaled)
 
 
 class AnchorCaptioner(Captioner):
