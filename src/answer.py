@@ -180,7 +180,7 @@ def report(table: pd.DataFrame, path: str) -> None:
     print(table.to_string(float_format="{:.3f}".format))
     if path:
         with atomic_file(path) as file:
-            file.write_text(json.dumps(table.to_dict(orient="index")))
+            file.write_text(json.dumps(table.to_dict(orient="index")), encoding="utf-8")
 
 
 if __name__ == "__main__":

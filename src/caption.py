@@ -200,7 +200,7 @@ def write_captions(items: list[Captioned], path: str) -> None:
             {"image_id": i.path, "caption": i.caption, "neighbours": i.neighbours, "pictures": i.pictures}
             for i in items
         ]
-        temporary.write_text(json.dumps(results, ensure_ascii=False, indent=1))
+        temporary.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def main(argv=None) -> dict:
         show("random folds of the same sizes", found["random"])
         show("flattery", found["flattery"], "+.4f")
     with atomic_file(s.out) as temporary:
-        temporary.write_text(json.dumps(study, indent=1))
+        temporary.write_text(json.dumps(study, indent=1), encoding="utf-8")
     print(f"-> {s.out}")
     return study
 

@@ -35,7 +35,7 @@ def main(argv=None) -> None:
     sample = existing(Path(s.sample).expanduser())
     if not (sample / "scenes.json").is_file():
         raise FileNotFoundError(f"no {sample / 'scenes.json'}: make the sample first, python src/make_sample.py")
-    scenes = json.loads((sample / "scenes.json").read_text())
+    scenes = json.loads((sample / "scenes.json").read_text(encoding="utf-8"))
     rows = questions_about(scenes, f"{s.sample.rstrip('/')}/Images", s.seed)
     for split, part in rows.groupby("split", sort=False):
         with atomic_file(Path(s.out) / f"{split}.csv") as file:

@@ -69,9 +69,9 @@ def main(argv=None):
         write_table(folder / "clips" / "captions.csv", "video", names, clips)
         for name, listing in SPLIT_LISTS.items():
             files = [r["file"] for r in records if r["split"] == name]
-            (folder / listing).write_text("".join(f"{file}\n" for file in files))
-        (folder / "scenes.json").write_text("[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n")
-        (folder / "sample.json").write_text(json.dumps(made_with) + "\n")
+            (folder / listing).write_text("".join(f"{file}\n" for file in files), encoding="utf-8")
+        (folder / "scenes.json").write_text("[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n", encoding="utf-8")
+        (folder / "sample.json").write_text(json.dumps(made_with) + "\n", encoding="utf-8")
 
     parts = ", ".join(f"{name} {count}" for name, count in Counter(splits).items())
     print(f"synthetic sample: {len(scenes)} pictures ({parts}), {sum(len(s.captions) for s in scenes)} captions")
@@ -86,7 +86,7 @@ def is_there(out: Path, made_with: dict, overwrite: bool) -> bool:
     record = out / "sample.json"
     if not record.is_file():
         raise SystemExit(f"{out} exists and is no sample made here: choose another --out")
-    found = json.loads(record.read_text())
+    found = json.loads(record.read_text(encoding="utf-8"))
     if found != made_with and not overwrite:
         raise SystemExit(f"{out} was made with {found}, not {made_with}: add --overwrite, or choose another --out")
     return found == made_with and not overwrite

@@ -46,12 +46,12 @@ def main(argv=None) -> Path:
             info = {
                 name: run.info[name] for name in ("kind", "script", "predictor", "machine", "space") if name in run.info
             }
-            (folder / "run.json").write_text(json.dumps(info | {"finished": True}, indent=1))
+            (folder / "run.json").write_text(json.dumps(info | {"finished": True}, indent=1), encoding="utf-8")
             shutil.copytree(run.folder / "best", folder / "best")
             for file in folder.glob("best/**/*.safetensors"):
                 save_file(in_16_bits(load_file(file)), file, metadata={"format": "pt"})
             settings = run.settings | (changed if name == "knight" else {"run": "", "data": ""})
-            (folder / "settings.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+            (folder / "settings.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     size = sum(file.stat().st_size for file in out.glob("**/*") if file.is_file())
     print(f"{size / 1e6:.1f} MB -> {out}")
     return out

@@ -77,7 +77,7 @@ def main(argv=None) -> dict:
     write_figure(gap_figure(found.whole, first), out / "gap.png")
     result = {"images": len(paths), "captions": len(captions), "scores": scores, "gap": gaps}
     with atomic_file(out / "scores.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
+        temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
     save_settings(s, out / "settings.yaml")
     print(f"{s.encoder}, {s.split}: {len(paths):,} images, {len(captions):,} captions, {s.regions} regions an image")
     print(pd.DataFrame.from_dict(scores, orient="index").to_string(float_format="{:.3f}".format))

@@ -96,7 +96,7 @@ def main(argv=None) -> Path:
     }
     page = Environment(autoescape=True).from_string(PAGE).render(content)
     with atomic_file(s.out) as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8")
     print(f"report: {s.out}")
     return Path(s.out)
 
@@ -157,7 +157,7 @@ def captioned(file: str, s: Settings) -> list[dict]:
             "nearest": item["neighbours"][:NEAREST],
             "jpegs": [jpeg_base64(picture, 224 if len(item["pictures"]) == 1 else 74) for picture in item["pictures"]],
         }
-        for item in json.loads(path.read_text())[: s.pictures]
+        for item in json.loads(path.read_text(encoding="utf-8"))[: s.pictures]
     ]
 
 

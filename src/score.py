@@ -134,7 +134,7 @@ def save(path: str, scores: dict) -> dict:
     """Write the scores as JSON if there is a path, and return them."""
     if path:
         with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(scores))
+            temporary.write_text(json.dumps(scores), encoding="utf-8")
     return scores
 
 

@@ -48,11 +48,11 @@ def main(argv=None) -> list[dict]:
     print(table)
     out = Path(s.out)
     with atomic_file(out.with_suffix(".md")) as temporary:
-        temporary.write_text(table + "\n")
+        temporary.write_text(table + "\n", encoding="utf-8")
     with atomic_file(out.with_suffix(".png")) as temporary:
         ladder_plot(ladder).savefig(temporary, dpi=120)
     with atomic_file(out) as temporary:
-        temporary.write_text(json.dumps(ladder, indent=1))
+        temporary.write_text(json.dumps(ladder, indent=1), encoding="utf-8")
     print(f"-> {out}")
     return ladder
 

@@ -48,7 +48,7 @@ def main(argv=None) -> pd.DataFrame:
     print("\n".join(lines))
     if s.out:
         with atomic_file(s.out) as temporary:
-            temporary.write_text("\n".join([*lines, ""]))
+            temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return table
 
 
@@ -56,7 +56,7 @@ def read_scores(file: str) -> dict:
     path = existing(file)
     if not path.is_file():
         raise FileNotFoundError(f"no file {file}")
-    scores = json.loads(path.read_text())
+    scores = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(scores, dict):
         raise ValueError(f"{file} holds no scores: score.py writes them with --json")
     return scores

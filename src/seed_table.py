@@ -73,9 +73,9 @@ def main(argv=None) -> dict:
     }
     if s.out:
         with atomic_file(s.out) as temporary:
-            temporary.write_text("\n".join([*lines, ""]))
+            temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
         with atomic_file(Path(s.out).with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(found, indent=1))
+            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 
 

@@ -54,7 +54,9 @@ def assert_same_tree(a, b):
         if name.endswith(".safetensors"):
             assert_equal(load_file(a / name), load_file(b / name), name)
         else:
-            assert json.loads((a / name).read_text()) == json.loads((b / name).read_text())
+            assert json.loads((a / name).read_text(encoding="utf-8")) == json.loads(
+                (b / name).read_text(encoding="utf-8")
+            )
 
 
 def assert_equal(a, b, where):

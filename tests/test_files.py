@@ -12,27 +12,31 @@ import pytest
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def write_file(path, text="new"):
     with atomic_file(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_folder(path, text="new"):
     with atomic_folder(path) as temporary:
         (temporary / "inner").mkdir()
-        (temporary / "inner" / "a.txt").write_text(text)
+        (temporary / "inner" / "a.txt").write_text(text, encoding="utf-8")
 
 
 def old_file(folder):
-    (folder / "target").write_text("old")
+    (folder / "target").write_text("old", encoding="utf-8")
 
 
 def old_folder(folder):
     (folder / "target").mkdir()
-    (folder / "target" / "was.txt").write_text("old")
+    (folder / "target" / "was.txt").write_text("old", encoding="utf-8")
 
 
 CASES = [pytest.param(write_file, old_file, id="file"), pytest.param(write_folder, old_folder, id="folder")]
@@ -70,7 +74,7 @@ def test_an_error_while_writing_keeps_the_old_content(tmp_path, writer, old, err
     before = contents(tmp_path)
     with pytest.raises(type(error) if isinstance(error, OSError) else error):
         with writer(tmp_path / "target") as temporary:
-            (temporary / "half" if temporary.is_dir() else temporary).write_text("half")
+            (temporary / "half" if temporary.is_dir() else temporary).write_text("half", encoding="utf-8")
             raise error
     assert contents(tmp_path) == before
     assert os.listdir(tmp_path) == ["target"]
@@ -126,10 +130,10 @@ def test_a_killed_process_leaves_nothing_half_written_under_the_name(tmp_path, w
 
 def test_a_link_stays_and_its_target_is_written(tmp_path):
     (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "target").write_text("old")
+    (tmp_path / "real" / "target").write_text("old", encoding="utf-8")
     (tmp_path / "link").symlink_to("real/target")
     write_file(tmp_path / "link")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "target").read_text() == "new"
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "target").read_text(encoding="utf-8") == "new"
     assert os.listdir(tmp_path / "real") == ["target"]
 
 
@@ -149,7 +153,7 @@ def test_a_pipe_is_refused(tmp_path, write):
 
 def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_text("old")
+    (tmp_path / "file").write_text("old", encoding="utf-8")
     with pytest.raises(IsADirectoryError, match="name a file.*folder"):
         write_file(tmp_path / "folder")
     with pytest.raises(NotADirectoryError, match="choose another name.*file"):

@@ -52,7 +52,7 @@ def test_files_that_were_cut_short(tmp_path, kept):
     np.save(tmp_path / "a.npy", ROWS)
     save_file({"w": torch.ones(40)}, tmp_path / "a.safetensors")
     torch.save({"w": torch.ones(40)}, tmp_path / "a.pt")
-    (tmp_path / "a.json").write_text(json.dumps({"a": list(range(99))}))
+    (tmp_path / "a.json").write_text(json.dumps({"a": list(range(99))}), encoding="utf-8")
     readers = {"a.npy": read_array, "a.safetensors": read_tensors, "a.pt": read_checkpoint, "a.json": read_description}
     for name, read in readers.items():
         file = tmp_path / name
@@ -80,7 +80,7 @@ def test_weights_that_are_not_finite(tmp_path):
 
 @pytest.mark.parametrize("text, wrong", [("[1]", "holds a list"), ("{", "is no JSON"), ("[" * 100_000, "is no JSON")])
 def test_a_description_is_an_object(tmp_path, text, wrong):
-    (tmp_path / "a.json").write_text(text)
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"a.json {wrong}.*: make it anew"):
         read_description(tmp_path / "a.json", "make it anew")
 

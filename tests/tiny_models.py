@@ -39,7 +39,9 @@ def write_clip(folder: Path, seed: int = 0) -> Path:
         "interpolation": "bicubic",
         "resize_mode": "shortest",
     }
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg, "preprocess_cfg": preprocess}))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": cfg, "preprocess_cfg": preprocess}), encoding="utf-8"
+    )
     return folder
 
 
@@ -77,7 +79,7 @@ def write_target_encoder(folder: Path, seed: int = 0) -> Path:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     bert = folder.with_name(folder.name + "-bert")
     bert.mkdir(parents=True, exist_ok=True)
-    (bert / "vocab.txt").write_text("\n".join(vocabulary))
+    (bert / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(bert)
     sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
     with torch.random.fork_rng():
@@ -149,11 +151,11 @@ def write_coloured_dataset(folder: Path) -> Path:
     (folder / "Images").mkdir(parents=True)
     for split, count in SPLITS.items():
         names = [f"{split}{i:02d}.png" for i in range(count)]
-        (folder / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{name}\n" for name in names))
+        (folder / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         for i, name in enumerate(names):
             colour = list(COLOURS)[i % len(COLOURS)]
             pixels = np.array(COLOURS[colour]) + draw.normal(0, 6, (40, 40, 3))
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "Images" / name)
             lines += [f"{name},{caption.format(colour)}" for caption in CAPTIONS]
-    (folder / "captions.txt").write_text("\n".join([*lines, ""]))
+    (folder / "captions.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
     return folder

@@ -48,12 +48,12 @@ def save_settings(settings, path: str | Path) -> None:
     plain = {name: str(v) if isinstance(v, Path) else v for name, v in dataclasses.asdict(settings).items()}
     plain = {name: v for name, v in plain.items() if name not in ("resume", "overwrite")}  # of the call, not of the run
     with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def load_settings(path: str | Path) -> dict:
     """The mapping in a YAML file of settings."""
-    return yaml.safe_load(Path(path).read_text())
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
 def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[str]:

@@ -186,7 +186,7 @@ def test_a_run_retrieves_from_its_own_corpus(knight_run, coloured):
 
 
 def test_a_run_retrieves_from_another_corpus(knight_run, tmp_path):
-    (tmp_path / "own.txt").write_text("a blue wall\na green wall\na white wall\na black wall\n")
+    (tmp_path / "own.txt").write_text("a blue wall\na green wall\na white wall\na black wall\n", encoding="utf-8")
     run = Run.open(knight_run)
     captioner = open_captioner(run, [str(tmp_path / "own.txt")], device="cpu")
     assert captioner.corpus.texts.tolist() == ["a blue wall", "a green wall", "a white wall", "a black wall"]

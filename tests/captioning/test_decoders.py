@@ -107,7 +107,7 @@ def test_a_folder(language_model):
 def test_a_tokenizer_without_padding_pads_with_the_end(tmp_path):
     tiny_models.write_language_model(tmp_path / "lm", "gpt2")
     config = tmp_path / "lm" / "tokenizer_config.json"
-    config.write_text(config.read_text().replace('"pad_token": "<|endoftext|>",', ""))
+    config.write_text(config.read_text(encoding="utf-8").replace('"pad_token": "<|endoftext|>",', ""), encoding="utf-8")
     _, tokenizer = load_decoder(str(tmp_path / "lm"))
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
 

@@ -105,7 +105,7 @@ def test_another_dataset_with_the_same_ids_is_predicted(own_run, coloured, tmp_p
     rows = source.of_split(other, "valid", workers=0)
     np.testing.assert_array_equal(rows.vectors, source.embeddings(other, workers=0).vectors)
     settings = own_run.settings | {"data": str(other.root / "captions.txt")}
-    (own_run.folder / "settings.yaml").write_text(yaml.safe_dump(settings))
+    (own_run.folder / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     rows = open_source(own_run.name, "cpu").of_split(other, "valid")
     np.testing.assert_array_equal(rows.vectors, own_run.predictions("valid").vectors)
 

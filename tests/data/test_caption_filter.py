@@ -136,12 +136,12 @@ def dataset(tmp_path):
     for name in ("a.b.jpg", "sub/c.png"):
         (tmp_path / "data" / "Images" / name).touch()
     lines = ["a.b.jpg,twice", 'a.b.jpg,"one, with ""quotes"""', "a.b.jpg,twice", "sub/c.png,twice"]
-    (tmp_path / "data" / "captions.txt").write_text("\n".join(["image,caption", *lines, ""]))
+    (tmp_path / "data" / "captions.txt").write_text("\n".join(["image,caption", *lines, ""]), encoding="utf-8")
     return read_dataset(tmp_path / "data")
 
 
 def table(tmp_path, *lines):
-    (tmp_path / "kept.csv").write_text("\n".join(["image,caption", *lines, ""]))
+    (tmp_path / "kept.csv").write_text("\n".join(["image,caption", *lines, ""]), encoding="utf-8")
     return tmp_path / "kept.csv"
 
 

@@ -129,6 +129,6 @@ def test_parquet_of_other_content_is_refused(tmp_path):
     pd.DataFrame({"url": ["a"]}).to_parquet(tmp_path / "b.parquet")
     with pytest.raises(ValueError, match="b.parquet: the header needs"):
         read_caption_table(tmp_path / "b.parquet")
-    (tmp_path / "c.parquet").write_text("image,caption")
+    (tmp_path / "c.parquet").write_text("image,caption", encoding="utf-8")
     with pytest.raises(ValueError, match="c.parquet is not a Parquet file"):
         read_caption_table(tmp_path / "c.parquet")

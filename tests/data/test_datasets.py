@@ -197,7 +197,7 @@ def test_coco_with_its_images_elsewhere_or_one_part_alone(tmp_path, place):
 )
 def test_coco_files_that_do_not_hold_together(tmp_path, change, message):
     path = coco(tmp_path) / "annotations" / "captions_val2014.json"
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
     write(path, content)
     with pytest.raises(ValueError, match=message):
@@ -519,7 +519,7 @@ def test_a_split_holds_its_rows_only(data):
 
 
 def test_captions_keep_file_order_within_an_image_and_images_are_in_order(data):
-    written = [line.split(",") for line in (data.root / "captions.txt").read_text().splitlines()[1:]]
+    written = [line.split(",") for line in (data.root / "captions.txt").read_text(encoding="utf-8").splitlines()[1:]]
     expected = {f"{n:02d}": [text for name, text in written if name == f"{n:02d}.jpg"] for n in range(10)}
     lists = data.caption_lists()
     assert list(lists.items()) == list(expected.items())

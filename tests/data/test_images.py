@@ -103,7 +103,7 @@ def broken_files(folder):
         data = (folder / f"whole{suffix}").read_bytes()
         (folder / f"cut{suffix}").write_bytes(data[: len(data) // 2])
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("<html>404</html>")
+    (folder / "text.jpg").write_text("<html>404</html>", encoding="utf-8")
     data = bytearray((folder / "whole.png").read_bytes())
     data[1000:1100] = bytes(100)
     (folder / "damaged.png").write_bytes(data)

@@ -29,7 +29,7 @@ TRAIN = pd.DataFrame(
 @pytest.fixture
 def table(tmp_path):
     def write(text, name="questions.csv"):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
         return tmp_path / name
 
     return write

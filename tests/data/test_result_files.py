@@ -10,7 +10,7 @@ import pytest
 
 def written(tmp_path, data, name="captions.json"):
     path = tmp_path / name
-    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
     return path
 
 

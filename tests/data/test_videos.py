@@ -222,7 +222,7 @@ def test_damage_that_the_decoder_meets_is_refused(tmp_path):
 
 def test_files_that_are_no_clips_are_refused(tmp_path):
     (tmp_path / "empty.mp4").write_bytes(b"")
-    (tmp_path / "text.mp4").write_text("<html>404</html>" * 20)
+    (tmp_path / "text.mp4").write_text("<html>404</html>" * 20, encoding="utf-8")
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "stub.gif").write_bytes(b"GIF89a\1\0\1\0\0\0\0;")
     refused(tmp_path / "empty.mp4", "the file is empty")

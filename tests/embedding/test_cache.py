@@ -158,8 +158,10 @@ def test_a_changed_picture_is_encoded_anew(clip, own, tmp_path):
 
 def test_a_changed_caption_or_encoder_is_encoded_anew(clip, own, tmp_path):
     caption_embeddings(clip, read_dataset(own), tmp_path / "cache")
-    text = (own / "captions.txt").read_text()
-    (own / "captions.txt").write_text(text.replace("train00.png,a red picture", "train00.png,a red painting"))
+    text = (own / "captions.txt").read_text(encoding="utf-8")
+    (own / "captions.txt").write_text(
+        text.replace("train00.png,a red picture", "train00.png,a red painting"), encoding="utf-8"
+    )
     encoder = Encoder(clip)
     caption_embeddings(encoder, read_dataset(own), tmp_path / "cache")
     assert encoder.rows == 190

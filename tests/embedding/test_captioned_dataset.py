@@ -16,10 +16,10 @@ def data(coloured, tiny_target_encoder):
 def uneven(coloured, tiny_target_encoder, tmp_path):
     """Some images have one or two captions, in a file whose lines are shuffled."""
     folder = shutil.copytree(coloured, tmp_path / "uneven")
-    head, *lines = (folder / "captions.txt").read_text().splitlines()
+    head, *lines = (folder / "captions.txt").read_text(encoding="utf-8").splitlines()
     kept = [line for i, line in enumerate(lines) if i % 5 == 0 or i % 7 == 0 or i > 120]
     np.random.default_rng(0).shuffle(kept)
-    (folder / "captions.txt").write_text("\n".join([head, *kept, ""]))
+    (folder / "captions.txt").write_text("\n".join([head, *kept, ""]), encoding="utf-8")
     return CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu")
 
 
@@ -70,8 +70,10 @@ def test_avg_cos_over_all_pairs(data):
 
 def test_an_image_without_caption_is_refused_by_name(coloured, tiny_target_encoder, tmp_path):
     folder = shutil.copytree(coloured, tmp_path / "bare")
-    lines = (folder / "captions.txt").read_text().splitlines()
-    (folder / "captions.txt").write_text("\n".join([*(line for line in lines if "test02" not in line), ""]))
+    lines = (folder / "captions.txt").read_text(encoding="utf-8").splitlines()
+    (folder / "captions.txt").write_text(
+        "\n".join([*(line for line in lines if "test02" not in line), ""]), encoding="utf-8"
+    )
     bare = CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu")
     assert len(bare.split("valid").targets) == 40
     with pytest.raises(ValueError, match="1 of 6 test images of bare have no caption: test02"):

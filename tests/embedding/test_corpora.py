@@ -108,7 +108,7 @@ def test_coco_without_its_package(monkeypatch):
 
 
 def test_a_tsv_without_a_header_has_a_caption_and_an_id_a_line(tmp_path):
-    (tmp_path / "clips.tsv").write_text("a dog runs, dogs run\tclip1\na cat sits\tclip2\n")
+    (tmp_path / "clips.tsv").write_text("a dog runs, dogs run\tclip1\na cat sits\tclip2\n", encoding="utf-8")
     corpus = read_corpus([str(tmp_path / "clips.tsv")], ", ")
     assert list(corpus.texts) == ["a dog runs", "dogs run", "a cat sits"]
     assert corpus.captions["id"].tolist() == ["clip1", "clip1", "clip2"]

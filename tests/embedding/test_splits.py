@@ -73,7 +73,7 @@ def unsplit(folder, names):
     for name in names:
         (folder / "Images" / f"{name}.jpg").touch()
     lines = [f"{name}.jpg,caption of {name}" for name in names[:-1]]  # the last has none
-    (folder / "captions.txt").write_text("\n".join(["image,caption", *lines, ""]))
+    (folder / "captions.txt").write_text("\n".join(["image,caption", *lines, ""]), encoding="utf-8")
     return read_dataset(folder)
 
 
@@ -89,10 +89,12 @@ def test_a_made_split_is_saved_and_used_again(tmp_path, capsys):
     assert by_id["bare"] == "test"
 
     (file,) = (tmp_path / "made").glob("split-*-seed5.csv")
-    saved = file.read_text().splitlines()
+    saved = file.read_text(encoding="utf-8").splitlines()
     assert len(saved) == 33 and f"null,{by_id['null']}" in saved
     swap = {"null": "valid", "NA": "valid"}
-    file.write_text("\n".join(f"{i},{swap.get(i, s)}" for i, s in (line.split(",") for line in saved)))
+    file.write_text(
+        "\n".join(f"{i},{swap.get(i, s)}" for i, s in (line.split(",") for line in saved)), encoding="utf-8"
+    )
     again = with_made_split(dataset, targets, tmp_path / "made", seed=5)
     assert dict(zip(again.images["id"], again.images["split"], strict=True)) == by_id | swap
     assert capsys.readouterr().out == ""

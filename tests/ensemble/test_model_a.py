@@ -63,7 +63,10 @@ def test_only_a_run_that_asks_for_it_predicts_so(mirroring, coloured):
     again = load_predictor(mirroring, "cpu").predict(valid, workers=0)
     np.testing.assert_array_equal(again.vectors, mirroring.predictions("valid").vectors)
     (mirroring.folder / "settings.yaml").write_text(
-        (mirroring.folder / "settings.yaml").read_text().replace("flip_tta: true\n", "")  # as runs of older versions
+        (mirroring.folder / "settings.yaml")
+        .read_text(encoding="utf-8")
+        .replace("flip_tta: true\n", ""),  # as runs of older versions
+        encoding="utf-8",
     )
     assert not load_predictor(mirroring, "cpu").flip_tta
 

@@ -47,6 +47,8 @@ def test_runs_of_version_0_3_0_are_members_of_a_new_blend(old_runs, coloured, co
 def test_a_run_of_no_kind_predicts_nothing(old_runs):
     shutil.copytree(old_runs / "a", old_runs / "mute")
     info = (old_runs / "mute" / "run.json").read_text(encoding="utf-8")
-    (old_runs / "mute" / "run.json").write_text(info.replace("clipknight.model_a:ModelAPredictor", "os:getcwd"))
+    (old_runs / "mute" / "run.json").write_text(
+        info.replace("clipknight.model_a:ModelAPredictor", "os:getcwd"), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="'old/mute' predicts nothing; runs that do are of the kinds model_a, model_b"):
         load_predictor(Run.open("old/mute"))

@@ -17,14 +17,14 @@ def embeddings(ids, dim=384, seed=0):
 
 
 def text(path, *lines, header="imgId_eId,val"):
-    path.write_text("\n".join([header, *lines, ""]))
+    path.write_text("\n".join([header, *lines, ""]), encoding="utf-8")
     return path
 
 
 def test_the_lines_are_exact(tmp_path):
     vectors = np.array([[3, 4], [0, -2], [1e-5, 1]], dtype=np.float32)
     write_submission(Embeddings(np.array(["b_1", "a", "B"]), vectors), tmp_path / "s.csv")
-    assert (tmp_path / "s.csv").read_text().splitlines() == [
+    assert (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines() == [
         "imgId_eId,val",
         "B_0,0.00001",
         "B_1,1",
@@ -40,7 +40,7 @@ def test_round_trip_over_many_chunks(tmp_path):
     ids = [f"{i * 7919:x}_{i}" for i in range(1500)] + ["a,b", "sub/ä", "x_007"]
     written = embeddings(ids)
     write_submission(written, tmp_path / "s.csv")
-    lines = (tmp_path / "s.csv").read_text().splitlines()
+    lines = (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1503 * 384 + 1 and lines[1].startswith(f"{min(ids)}_0,")
     assert lines[384].startswith(f"{min(ids)}_383,") and lines[-1].startswith(f"{max(ids)}_383,")
     read = read_submission(tmp_path / "s.csv")
@@ -54,7 +54,7 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
         write_submission(Embeddings(np.array(["a", "b"]), np.array([[1, 0], [0, 0]], np.float32)), path)
     with pytest.raises(ValueError, match="line break.*'a\\\\nb'"):
         write_submission(embeddings(["a\nb"]), path)
-    assert "old_0" in path.read_text() and len(list(tmp_path.iterdir())) == 1
+    assert "old_0" in path.read_text(encoding="utf-8") and len(list(tmp_path.iterdir())) == 1
 
 
 def test_rows_in_any_order_are_read(tmp_path):
@@ -110,7 +110,7 @@ def test_the_sample_says_which_rows(tmp_path):
 
 def test_only_ids_with_a_comma_are_quoted(tmp_path):
     write_submission(Embeddings(np.array(["a,b", "c"]), np.ones((2, 1), np.float32)), tmp_path / "s.csv")
-    assert (tmp_path / "s.csv").read_text() == 'imgId_eId,val\n"a,b_0",1\nc_0,1\n'
+    assert (tmp_path / "s.csv").read_text(encoding="utf-8") == 'imgId_eId,val\n"a,b_0",1\nc_0,1\n'
 
 
 # Scripts
@@ -124,7 +124,7 @@ def run(tmp_path):
     for name in "abc":
         (data / "images" / f"{name}.png").touch()
     (data / "sample_submission.csv").write_text(
-        "imgId_eId,val\n" + "".join(f"{i}_{n},0\n" for i in "abc" for n in (0, 1))
+        "imgId_eId,val\n" + "".join(f"{i}_{n},0\n" for i in "abc" for n in (0, 1)), encoding="utf-8"
     )
     run = Run.start(str(tmp_path / "run"), make_dataclass("Settings", [("data", str)])(str(data)), members=["a", "b"])
     run.save_predictions("test", Embeddings(np.array(["c", "x", "a"]), np.array([[0, 2], [5, 0], [4, 0]], np.float32)))

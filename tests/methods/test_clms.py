@@ -203,7 +203,7 @@ def test_a_resumed_run_equals_an_unbroken_one(argv, unbroken, monkeypatch, saves
 
 
 def test_the_concepts_are_saved_with_the_run(unbroken, monkeypatch):
-    description = json.loads((unbroken.folder / "best" / "knight.json").read_text())
+    description = json.loads((unbroken.folder / "best" / "knight.json").read_text(encoding="utf-8"))
     assert description["method"] == "anchors" and description["anchors"] == 2
     assert sorted(description["concepts"]) == ["everything", "picture", "square", "wall"]
     monkeypatch.setattr(anchors_module, "common_nouns", None)  # no tagging at inference

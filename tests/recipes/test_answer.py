@@ -71,7 +71,7 @@ def test_accuracy_by_kind_beside_the_baselines(argv, files, capsys):
         argv(f"--questions={files / 'valid.csv'}", f"--train={files / 'train.csv'}", f"--json={files / 'x.json'}")
     )
     assert table["expected"].tolist()[:2] == ["red", "no|never"]
-    scores = json.loads((files / "x.json").read_text())
+    scores = json.loads((files / "x.json").read_text(encoding="utf-8"))
     assert list(scores) == ["colour", "yes/no", "all"]
     assert [scores[kind]["commonest"] for kind in scores] == pytest.approx([1 / 6, 1, 7 / 12])  # green; no
     for kind, rows in table.groupby("kind"):
@@ -170,7 +170,9 @@ def test_runs_that_do_not_fit(argv, coloured, knight_run, image_run, tiny_clip, 
         main(argv(*words, f"--from={tiny_clip}"))
     folder = shutil.copytree(Run.open(knight_run).folder, outputs / "captioning" / "questioned")
     settings = Run(folder).settings
-    (folder / "settings.yaml").write_text(yaml.safe_dump(settings | {"from_": "", "decoder": "compact"}))
+    (folder / "settings.yaml").write_text(
+        yaml.safe_dump(settings | {"from_": "", "decoder": "compact"}), encoding="utf-8"
+    )
     with pytest.raises(SystemExit, match="trained on text alone"):
         main(argv(*words, "--run=captioning/questioned"))
     with pytest.raises(SystemExit, match="knows captions alone; .*--decoder smollm2 --freeze_decoder"):

@@ -80,7 +80,7 @@ def colours_in(table):
 
 
 def results(path):
-    return {result["image_id"]: result for result in json.loads(path.read_text())}
+    return {result["image_id"]: result for result in json.loads(path.read_text(encoding="utf-8"))}
 
 
 # What comes out
@@ -97,7 +97,7 @@ def test_images_folders_and_videos(argv, media, out, capsys):
     pd.testing.assert_frame_equal(pd.read_csv(out, dtype="str"), table.astype("str"))
     said = capsys.readouterr().out
     assert f"{media}/red.png: {table['caption'][0]}\n" in said and "3 images and 1 videos in" in said
-    page = out.with_suffix(".html").read_text()
+    page = out.with_suffix(".html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") == 3 + 5 and f"{media}/more/green.mp4, frame 5" in page
     assert all(text in page for text in table["caption"]) and "retrieved from 120 captions of coloured" in page
     assert sorted(path.name for path in out.parent.iterdir()) == ["captions.csv", "captions.html"]
@@ -142,10 +142,10 @@ def test_reranking(argv, media, way):
 
 
 def test_another_corpus(argv, media, tmp_path, out):
-    (tmp_path / "mine.txt").write_text("red wall\nblue wall\nwhite wall\ngreen wall\n")
+    (tmp_path / "mine.txt").write_text("red wall\nblue wall\nwhite wall\ngreen wall\n", encoding="utf-8")
     table = main(argv(media, "--method=clipre", "--corpus", tmp_path / "mine.txt", "--n_neighbors=1"))
     assert dict(zip(table["image"], table["caption"], strict=True))["more/blue.jpg"] == "blue wall"
-    assert "retrieved from 4 captions of mine" in out.with_suffix(".html").read_text()
+    assert "retrieved from 4 captions of mine" in out.with_suffix(".html").read_text(encoding="utf-8")
 
 
 # Sub-regions
@@ -215,11 +215,11 @@ def test_mistakes_with_maccap(maccap, media, image_run):
 
 
 def test_a_corpus_of_several_captions_a_line(argv, media, tmp_path, out):
-    (tmp_path / "clips.tsv").write_text("red wall, blue wall\tone\nwhite wall, green wall\ttwo\n")
+    (tmp_path / "clips.tsv").write_text("red wall, blue wall\tone\nwhite wall, green wall\ttwo\n", encoding="utf-8")
     words = ["--method=clipre", "--corpus", tmp_path / "clips.tsv", "--corpus_separator=, ", "--n_neighbors=1"]
     table = main(argv(media, *words))
     assert dict(zip(table["image"], table["caption"], strict=True))["more/blue.jpg"] == "blue wall"
-    assert "retrieved from 4 captions of clips" in out.with_suffix(".html").read_text()
+    assert "retrieved from 4 captions of clips" in out.with_suffix(".html").read_text(encoding="utf-8")
 
 
 # A dataset's split
@@ -238,7 +238,7 @@ def test_a_split_is_captioned_from_the_saved_predictions(argv, coloured, out_of_
     colours = list(tiny_models.COLOURS)
     fresh = main(argv("--data", coloured, "--split=valid"))
     assert [c for (c,) in colours_in(fresh).values()] == [colours[i % 6] for i in range(8)]
-    page = out.with_suffix(".html").read_text()
+    page = out.with_suffix(".html").read_text(encoding="utf-8")
     assert "a wall painted white" in page and "references" in page
     saved = main(argv("--split=valid", f"--from={out_of_fold}", "--html=none"))  # of the run's own dataset
     assert saved["image"].tolist() == [f"dev{i:02d}" for i in range(8)]
@@ -249,7 +249,7 @@ def test_a_split_is_captioned_from_the_saved_predictions(argv, coloured, out_of_
 def test_a_split_without_images_and_videos_in_a_dataset(argv, tmp_path, out):
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "a.mp4", "red")
-    (tmp_path / "captions.csv").write_text("video,caption,split\na.mp4,red,train\n")
+    (tmp_path / "captions.csv").write_text("video,caption,split\na.mp4,red,train\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="holds videos: name its folder as a path instead of --data"):
         main(argv("--data", tmp_path, "--split=train"))
     with pytest.raises(SystemExit, match="no image in 'valid'"):
@@ -333,7 +333,8 @@ def test_embeddings_of_another_space(argv, media, tiny_clip, out):
 def test_a_run_of_text_alone(argv, media, knight_run, image_run, outputs):
     folder = shutil.copytree(Run.open(knight_run).folder, outputs / "captioning" / "alone")
     (folder / "settings.yaml").write_text(
-        yaml.safe_dump(Run(folder).settings | {"from_": "", "data": "", "corpus": [Run(folder).settings["data"]]})
+        yaml.safe_dump(Run(folder).settings | {"from_": "", "data": "", "corpus": [Run(folder).settings["data"]]}),
+        encoding="utf-8",
     )
     with pytest.raises(SystemExit, match="captioning/alone was trained on text alone: .*--from RUN or ENCODER"):
         main(argv(media, "--run=captioning/alone"))
@@ -345,7 +346,9 @@ def test_a_run_without_a_dataset(argv, knight_run, image_run, outputs):
     for name, run in (("knight", knight_run), ("b", image_run)):
         folder = shutil.copytree(Run.open(run).folder, outputs / "captioning" / "packed" / name)
         settings = Run(folder).settings
-        (folder / "settings.yaml").write_text(yaml.safe_dump(settings | {"data": "", "corpus": [settings["data"]]}))
+        (folder / "settings.yaml").write_text(
+            yaml.safe_dump(settings | {"data": "", "corpus": [settings["data"]]}), encoding="utf-8"
+        )
     words = ["--split=valid", "--from=captioning/packed/b"]
     with pytest.raises(SystemExit, match="names no dataset: say which one's valid split, --data DATASET"):
         main(argv(*words, "--run=captioning/packed/knight"))

@@ -95,7 +95,7 @@ def test_mistakes_end_with_one_line(coloured, words, tmp_path):
         main([f"--data={coloured}", *words, "--order=size"])
     with pytest.raises(SystemExit, match="above 0 and below 1, not 85"):
         main([f"--data={coloured}", *words, "--threshold=85", f"--out={tmp_path / 'k.csv'}"])
-    (tmp_path / "blank.csv").write_text("image,caption\na.jpg,one\nb.jpg, \n")
+    (tmp_path / "blank.csv").write_text("image,caption\na.jpg,one\nb.jpg, \n", encoding="utf-8")
     with pytest.raises(SystemExit, match="empty captions in rows 3"):
         main([f"--table={tmp_path / 'blank.csv'}", *words])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blank.csv"]
@@ -145,7 +145,7 @@ def test_a_made_split_is_that_of_the_whole_dataset(coloured, words, tiny_clip, o
     ids = CaptionedDataset.read(folder, encoder, "cpu").dataset.ids
     (made,) = (outputs / "embeddings" / "unsplit-filtered").glob("split-*.csv")
     splits = {"tr": "train", "de": "valid", "te": "test"}
-    made.write_text("\n".join(["id,split", *(f"{i},{splits[i[:2]]}" for i in ids), ""]))
+    made.write_text("\n".join(["id,split", *(f"{i},{splits[i[:2]]}" for i in ids), ""]), encoding="utf-8")
     kept = main([f"--data={folder}", *words, f"--out={tmp_path / 'kept.csv'}"])
     shared = [f"--data={folder}", f"--encoder={tiny_clip}", *words, "--workers=0"]
     train_b.main([*shared, "--run=filtered/unsplit", f"--keep={kept}"])
@@ -156,9 +156,9 @@ def test_a_made_split_is_that_of_the_whole_dataset(coloured, words, tiny_clip, o
 
 def test_a_list_that_keeps_nothing_or_comes_from_elsewhere_is_refused(coloured, words, tmp_path):
     valid = tmp_path / "valid.csv"
-    valid.write_text("image,caption\ndev00.png,a red picture\n")
+    valid.write_text("image,caption\ndev00.png,a red picture\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="valid.csv keeps no training caption of coloured"):
         train_b.main([f"--data={coloured}", *words, f"--keep={valid}", "--run=filtered/none"])
-    valid.write_text("image,caption\ndev00.png,a purple picture\n")
+    valid.write_text("image,caption\ndev00.png,a purple picture\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="1 of 1 rows of .*valid.csv are no captions of coloured, the first in row 2"):
         train_b.main([f"--data={coloured}", *words, f"--keep={valid}", "--run=filtered/none"])

@@ -41,7 +41,7 @@ def test_a_colour_seen_by_no_other_fold_cannot_be_told(study):
     for name in ("knn", "ridge"):
         assert colours["flattery"][name] == colours["random"][name] - colours["grouped"][name] > 0.03
         assert found["random"][name] == pytest.approx(found["valid"][name], abs=0.05)
-    assert json.loads(out.read_text()) == found
+    assert json.loads(out.read_text(encoding="utf-8")) == found
 
 
 def test_one_group_of_all_is_counted_and_not_scored(study):
@@ -50,11 +50,11 @@ def test_one_group_of_all_is_counted_and_not_scored(study):
 
 def test_a_group_that_overfills_its_fold_is_said(argv, study, coloured, tmp_path, capsys):
     data = shutil.copytree(coloured, tmp_path / "red")
-    lines = (data / "captions.txt").read_text().splitlines()
+    lines = (data / "captions.txt").read_text(encoding="utf-8").splitlines()
     for i in range(19):  # of 24
         colour = list(tiny_models.COLOURS)[i % 6]
         lines = [line.replace(colour, "red") if line.startswith(f"train{i:02d}") else line for line in lines]
-    (data / "captions.txt").write_text("\n".join([*lines, ""]))
+    (data / "captions.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
     found = main(argv(tmp_path / "out.json", [A_GROUP_A_COLOUR], data))["thresholds"][0]
     assert (found["largest_groups"], found["fold_sizes"][0]) == ([19, 1, 1, 1, 1], 19)
     assert "the largest group overfills its fold: 79% of the images, told by the rest" in capsys.readouterr().out

@@ -173,12 +173,12 @@ def test_no_two_scenes_hold_the_same(scenes):
 
 
 def test_splits_cover_the_sample_once(sample):
-    listed = {n: (sample / f).read_text().split() for n, f in make_sample.SPLIT_LISTS.items()}
+    listed = {n: (sample / f).read_text(encoding="utf-8").split() for n, f in make_sample.SPLIT_LISTS.items()}
     assert {name: len(files) for name, files in listed.items()} == {"train": 16, "valid": 2, "test": 2}
     assert sorted(file for files in listed.values() for file in files) == sorted(
         p.name for p in (sample / "Images").iterdir()
     )
-    records = json.loads((sample / "scenes.json").read_text())
+    records = json.loads((sample / "scenes.json").read_text(encoding="utf-8"))
     assert {r["file"]: r["split"] for r in records} == {f: name for name, files in listed.items() for f in files}
 
 
@@ -187,7 +187,7 @@ def test_sample_reads_as_flickr8k_and_its_clips_as_videos(sample):
     assert (images.layout, len(images.images), len(images.captions)) == ("flickr", 20, 100)
     assert images.images["split"].value_counts().to_dict() == {"train": 16, "valid": 2, "test": 2}
     assert (clips.layout, len(clips.images), len(clips.captions)) == ("video", 6, 30)
-    with open(sample / "captions.txt", newline="") as handle:
+    with open(sample / "captions.txt", newline="", encoding="utf-8") as handle:
         assert [row["caption"] for row in csv.DictReader(handle)][:5] == list(draw_scenes(1, 0)[0].captions)
 
 
@@ -233,10 +233,10 @@ def test_made_once_and_replaced_only_when_asked(tmp_path, capsys):
 
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path):
-    (tmp_path / "photographs.txt").write_text("mine")
+    (tmp_path / "photographs.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(SystemExit, match="no sample"):
         made(tmp_path, "--overwrite")
-    assert (tmp_path / "photographs.txt").read_text() == "mine"
+    assert (tmp_path / "photographs.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch):

@@ -33,18 +33,18 @@ def knight(knight_argv):
 def packed(image_model, knight, coloured, tmp_path_factory):
     out = tmp_path_factory.mktemp("packed") / "starter"
     out.mkdir()
-    (out / "README.md").write_text("the card")
+    (out / "README.md").write_text("the card", encoding="utf-8")
     words = ["--image_run=packing/a", f"--knight_run={knight.name}", "--corpus", str(coloured), "--corpus_share=0.5"]
     assert main([*words, f"--out={out}"]) == out
     return out
 
 
 def test_weights_in_16_bits_and_no_trace_of_training(packed, image_model):
-    assert (packed / "README.md").read_text() == "the card"
+    assert (packed / "README.md").read_text(encoding="utf-8") == "the card"
     assert sorted(path.name for path in packed.iterdir()) == ["README.md", "a", "knight"]
     for name in ("a", "knight"):
         assert sorted(path.name for path in (packed / name).iterdir()) == ["best", "run.json", "settings.yaml"]
-        info = json.loads((packed / name / "run.json").read_text())
+        info = json.loads((packed / name / "run.json").read_text(encoding="utf-8"))
         assert info["finished"] and not info.keys() & {"summary", "members"}
         weights = [t for file in (packed / name).rglob("*.safetensors") for t in load_file(file).values()]
         assert weights and not any(tensor.dtype == torch.float32 for tensor in weights)

@@ -35,7 +35,7 @@ def steps(coloured, tiny_clip, tiny_target_encoder, tmp_path_factory):
         {"report": {**common, "run": "whole/ensemble", "out": str(folder / "report.html"), "pictures": 4}},
     ]
     file = folder / "steps.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
     pipeline.main([str(file)])
     return file
 
@@ -45,7 +45,7 @@ def test_the_submission_holds_the_ensembles_test_predictions(steps):
     assert list(submission.ids) == [f"test{i:02d}" for i in range(6)]
     predictions = Run.open("whole/ensemble").predictions("test")
     np.testing.assert_allclose(submission.vectors, predictions.aligned_to(submission.ids).vectors, atol=1e-6)
-    lines = (steps.parent / "submission.csv").read_text().splitlines()
+    lines = (steps.parent / "submission.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + 6 * 24
     assert lines[0] == "imgId_eId,val"
     assert lines[1].startswith("test00_0,")
@@ -67,7 +67,7 @@ def test_predictions_of_a_folder_equal_those_of_the_split(steps, coloured, tmp_p
 
 
 def test_the_report_shows_every_member_and_its_pictures(steps):
-    page = (steps.parent / "report.html").read_text()
+    page = (steps.parent / "report.html").read_text(encoding="utf-8")
     for name in ("whole/a", "whole/b_joint", "whole/ensemble", "learning curves"):
         assert name in page
     assert page.count("data:image/jpeg") == 4
@@ -76,10 +76,10 @@ def test_the_report_shows_every_member_and_its_pictures(steps):
 def test_finished_runs_are_skipped_and_changed_ones_made_again_with_all_that_name_them(steps, capsys):
     pipeline.main([str(steps)])
     assert capsys.readouterr().out.count("finished before") == 5
-    content = yaml.safe_load(steps.read_text())
+    content = yaml.safe_load(steps.read_text(encoding="utf-8"))
     content[2]["train_b"]["n_neighbors"] = 4
     changed = steps.with_name("changed.yaml")
-    changed.write_text(yaml.safe_dump(content))
+    changed.write_text(yaml.safe_dump(content), encoding="utf-8")
     pipeline.main([str(changed)])
     said = capsys.readouterr().out
     assert said.count("finished before") == 3  # b_joint, which follows b, does not stand on it
@@ -88,12 +88,12 @@ def test_finished_runs_are_skipped_and_changed_ones_made_again_with_all_that_nam
 
 
 def test_a_run_made_anew_makes_stale_what_names_it(steps, capsys):
-    content = yaml.safe_load(steps.read_text())[:5]
+    content = yaml.safe_load(steps.read_text(encoding="utf-8"))[:5]
     content[0]["train_clip"]["seed"] = 1
     changed = steps.with_name("reseeded.yaml")
-    changed.write_text(yaml.safe_dump(content[:4]))
+    changed.write_text(yaml.safe_dump(content[:4]), encoding="utf-8")
     rest = steps.with_name("rest.yaml")
-    rest.write_text(yaml.safe_dump(content[4:]))
+    rest.write_text(yaml.safe_dump(content[4:]), encoding="utf-8")
     pipeline.main([str(steps)])
     capsys.readouterr()
     pipeline.main([str(changed), str(rest)])
@@ -113,7 +113,7 @@ def test_a_file_that_was_killed_goes_on_where_it_was(
     options = {"target_encoder": str(tiny_target_encoder), "device": "cpu", "precision": "fp32", "workers": 0}
     train = {"epochs": 1, "batch_size": 8, "head_epochs": 2, "save_every": 1, "run": "killed/a/$seed"}
     repeated = {"for": {"seed": [0, 1, 2]}, "steps": [{"train_a": {**common, **options, **train}}]}
-    file.write_text(yaml.safe_dump([repeated]))
+    file.write_text(yaml.safe_dump([repeated]), encoding="utf-8")
     break_off(monkeypatch, pipeline.main, [str(file)], 6)  # four saves a run
     assert not Run.open("killed/a/1").finished and not Run.at("killed/a/2").exists
     capsys.readouterr()
@@ -157,7 +157,7 @@ def test_steps_are_repeated_for_each_combination():
 )
 def test_a_step_that_makes_no_sense_is_named_before_anything_runs(tmp_path, entry, said):
     file = tmp_path / "steps.yaml"
-    file.write_text(yaml.safe_dump([{"no_such_script": {}}, entry]))
+    file.write_text(yaml.safe_dump([{"no_such_script": {}}, entry]), encoding="utf-8")
     with pytest.raises(SystemExit, match=said):
         pipeline.main([str(file)])
 

@@ -87,7 +87,7 @@ def test_what_is_written(studied):
         "scores.json",
         "settings.yaml",
     ]
-    assert json.loads((out / "scores.json").read_text()) == result
+    assert json.loads((out / "scores.json").read_text(encoding="utf-8")) == result
     assert (result["images"], result["captions"]) == (24, 120)
     assert list(result["scores"]) == WAYS and list(result["gap"]) == WAYS[:3]
 

@@ -35,7 +35,7 @@ def submission(tmp_path):
 
 def captions(tmp_path, *lines):
     path = tmp_path / "captions.txt"
-    path.write_text("\n".join(["image,caption", *lines, ""]))
+    path.write_text("\n".join(["image,caption", *lines, ""]), encoding="utf-8")
     return str(path)
 
 
@@ -49,7 +49,7 @@ def test_avg_cos_counts_pairs(tmp_path, submission, suffix, capsys):
     found = run(submission, table, "--json", str(tmp_path / "out" / "score.json"))
     expected = (1 + 0.5**0.5 + 1 / 3**0.5) / 3
     assert found == {"avg_cos": pytest.approx(expected), "pairs": 3}
-    assert json.loads((tmp_path / "out" / "score.json").read_text()) == found
+    assert json.loads((tmp_path / "out" / "score.json").read_text(encoding="utf-8")) == found
     assert f"Avg-Cos {expected:.4f} over 3 pairs, 2 images" in capsys.readouterr().out
 
 
@@ -95,7 +95,7 @@ def test_help_lists_the_commands(capsys):
 @pytest.fixture
 def java(tmp_path, monkeypatch):
     """In Java's place a tokenizer that leaves captions as they are."""
-    (tmp_path / "java").write_text("#!/bin/sh\ncat\n")
+    (tmp_path / "java").write_text("#!/bin/sh\ncat\n", encoding="utf-8")
     (tmp_path / "java").chmod(0o755)
     monkeypatch.setattr(clipknight.scoring.java, "java_path", lambda: str(tmp_path / "java"))
 
@@ -103,12 +103,12 @@ def java(tmp_path, monkeypatch):
 @pytest.fixture
 def candidates(tmp_path):
     path = tmp_path / "candidates.csv"
-    path.write_text("image,caption\nsub/a.jpg,a black dog\nclip.avi,two cats\n")
+    path.write_text("image,caption\nsub/a.jpg,a black dog\nclip.avi,two cats\n", encoding="utf-8")
     return str(path)
 
 
 def write_json(path, data):
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(data), encoding="utf-8")
     return str(path)
 
 
@@ -121,7 +121,7 @@ def test_captions_against_references(tmp_path, java, candidates, capsys):
     found = run_captions(candidates, "--references", table, "--json", str(tmp_path / "out" / "s.json"))
     assert found.pop("SPICE_missing").startswith("stanford-corenlp")
     assert found == {"ROUGE_L": 1, "SPICE": None, "images": 2}
-    written = json.loads((tmp_path / "out" / "s.json").read_text())
+    written = json.loads((tmp_path / "out" / "s.json").read_text(encoding="utf-8"))
     assert written["SPICE"] is None and "SPICE_missing" in written
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "ROUGE_L       1.0000" and printed[1].startswith("SPICE         stanford-corenlp")

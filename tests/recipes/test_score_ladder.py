@@ -45,9 +45,9 @@ def test_scores_gains_and_how_they_were_made(tmp_path, capsys):
     assert [step["gain"] for step in found[1:]] == pytest.approx([0.04, 0.0125, -0.0025])
     assert [step["pairs"] for step in found] == [10] * 4 and [step["seed"] for step in found] == [0, 3, 0, 0]
     assert [step["how"] for step in found] == ["", "", "cross-fitted, 5 folds", "given weights"]
-    assert json.loads((tmp_path / "deep" / "ladder.json").read_text()) == found
+    assert json.loads((tmp_path / "deep" / "ladder.json").read_text(encoding="utf-8")) == found
     assert (tmp_path / "deep" / "ladder.png").read_bytes().startswith(b"\x89PNG")
-    lines = (tmp_path / "deep" / "ladder.md").read_text().splitlines()
+    lines = (tmp_path / "deep" / "ladder.md").read_text(encoding="utf-8").splitlines()
     assert lines[2:] == [
         "| ladder/b | 0.5100 |  | 10 | 0 |  |",
         "| ladder/a | 0.5500 | +0.0400 | 10 | 3 |  |",
@@ -61,7 +61,7 @@ def test_labels_instead_of_names(tmp_path):
     out = ["--out", str(tmp_path / "ladder.json")]
     found = main(["ladder/b", "ladder/a", "--labels", "Model B", "Model A", *out])
     assert [step["label"] for step in found] == ["Model B", "Model A"]
-    assert "| Model A | **0.5500** |" in (tmp_path / "ladder.md").read_text()
+    assert "| Model A | **0.5500** |" in (tmp_path / "ladder.md").read_text(encoding="utf-8")
     with pytest.raises(SystemExit, match="1 labels for 2 runs"):
         main(["ladder/b", "ladder/a", "--labels", "Model B", *out])
 

@@ -8,7 +8,7 @@ import pytest
 def write(folder, **runs):
     """A JSON file of score.py for each run."""
     for name, scores in runs.items():
-        (folder / f"{name}.json").write_text(json.dumps(scores))
+        (folder / f"{name}.json").write_text(json.dumps(scores), encoding="utf-8")
     return [str(folder / f"{name}.json") for name in runs]
 
 
@@ -21,14 +21,14 @@ def files(tmp_path):
 def test_a_row_a_file_with_the_best_in_bold(files, tmp_path, capsys):
     table = main([*files, "--columns", "Bleu_4", "METEOR", "CIDEr", "SPICE", "--out", str(tmp_path / "table.md")])
     assert table.loc["two", "CIDEr"] == 120 and table.index.tolist() == ["one", "two", "three"]
-    assert (tmp_path / "table.md").read_text().splitlines() == [
+    assert (tmp_path / "table.md").read_text(encoding="utf-8").splitlines() == [
         "|  | Bleu_4 | METEOR | CIDEr | SPICE |",
         "|---|---:|---:|---:|---:|",
         "| one | **21.3** | **20.0** | 54.6 |  |",  # bold with what prints the same
         "| two | 10.0 | **20.0** | **120.0** |  |",
         "| three | 5.0 |  |  |  |",
     ]
-    assert (tmp_path / "table.md").read_text() == capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == capsys.readouterr().out
 
 
 def test_scores_of_embeddings_are_no_percents(tmp_path, capsys):

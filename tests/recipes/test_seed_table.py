@@ -39,7 +39,7 @@ def rows(tmp_path, runs):
             "rows": [{"name": "100", "runs": "table/b"}, {"name": "5", "runs": "table/k_5"}],
         }
         content = {"paper": "a paper", "seeds": [0, 1], "systems": [a, b, both], "ablations": [k], **more}
-        (tmp_path / "rows.yaml").write_text(yaml.safe_dump(content))
+        (tmp_path / "rows.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         return str(tmp_path / "rows.yaml")
 
     return write
@@ -47,7 +47,7 @@ def rows(tmp_path, runs):
 
 def test_the_table_and_its_figures(rows, tmp_path, capsys):
     found = main([rows(), f"--out={tmp_path / 'made' / 'table.md'}"])
-    assert (tmp_path / "made" / "table.md").read_text().splitlines() == [
+    assert (tmp_path / "made" / "table.md").read_text(encoding="utf-8").splitlines() == [
         "Valid Avg-Cos over 5,000 pairs, mean ± sample standard deviation over seeds; a paper.",
         "",
         "| | paper | over A | here | over A | seeds | training captions |",
@@ -67,7 +67,7 @@ def test_the_table_and_its_figures(rows, tmp_path, capsys):
         "| 5 | 0.4100 | +0.0100 | 1 |",
     ]
     assert "| A + B | 0.3600" in capsys.readouterr().out
-    saved = json.loads((tmp_path / "made" / "table.json").read_text())
+    saved = json.loads((tmp_path / "made" / "table.json").read_text(encoding="utf-8"))
     assert [row["mean"] for row in saved["systems"]] == [row["mean"] for row in found["systems"]]
     assert saved["systems"][0]["scores"] == {"0": 0.5, "1": 0.52} and saved["systems"][1]["paper"] == 0.35
     assert saved["ablations"][0]["rows"][1]["mean"] == 0.41 and len(saved["order"]) == 1 and saved["missing"] == []
@@ -85,7 +85,11 @@ def test_missing_runs_are_named_unless_they_are_left_out(rows, tmp_path):
     gone = {"ablation": "gone", "rows": [{"name": "no", "runs": "table/no"}]}
     found = main([rows(ablations=[gone]), "--allow_missing", f"--out={tmp_path / 'table.md'}"])
     assert found["missing"] == ["table/no/0", "table/no/1"] and found["ablations"][0]["rows"] == []
-    assert (tmp_path / "table.md").read_text().endswith("\n\nLeft out, not finished: table/no/0, table/no/1.\n")
+    assert (
+        (tmp_path / "table.md")
+        .read_text(encoding="utf-8")
+        .endswith("\n\nLeft out, not finished: table/no/0, table/no/1.\n")
+    )
 
 
 def test_rows_scored_on_different_pairs_are_refused(rows):
@@ -106,6 +110,6 @@ def test_mistakes_end_with_one_line(rows, tmp_path):
         "paper: p\nseeds: [0]\n",
         yaml.safe_dump({"paper": 1, "seeds": [], "systems": [], "x": 1}),
     ):
-        (tmp_path / "wrong.yaml").write_text(content)
+        (tmp_path / "wrong.yaml").write_text(content, encoding="utf-8")
         with pytest.raises(SystemExit, match="is no file of rows, which has ablations, paper, seeds, systems"):
             main([str(tmp_path / "wrong.yaml")])

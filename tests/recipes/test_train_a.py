@@ -132,7 +132,7 @@ def test_a_linear_head_on_a_frozen_tower(argv, data, tiny_clip):
     run = Run.open("a/linear")
     assert not (run.folder / "last").exists() and [e["epoch"] for e in run.events()] == [-1]
     assert set(load_file(run.folder / "best" / "head.safetensors")) == {"fc.weight", "fc.bias"}
-    assert json.loads((run.folder / "best" / "head.json").read_text())["head"] == "linear"
+    assert json.loads((run.folder / "best" / "head.json").read_text(encoding="utf-8"))["head"] == "linear"
     tower, root = load_clip(str(run.folder), "cpu", "fp32"), load_clip(str(tiny_clip), "cpu", "fp32")
     assert tower.fingerprint("visual") == root.fingerprint("visual")
     assert data.split("valid").avg_cos(run.predictions("valid")) == pytest.approx(run.info["summary"]["avg_cos"])

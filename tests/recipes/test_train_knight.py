@@ -51,7 +51,7 @@ def lines(tmp_path_factory):
     """30 captions in a file, five of each colour."""
     texts = [caption.format(colour) for colour in tiny_models.COLOURS for caption in tiny_models.CAPTIONS]
     file = tmp_path_factory.mktemp("lines") / "lines.txt"
-    file.write_text("\n".join(texts))
+    file.write_text("\n".join(texts), encoding="utf-8")
     return str(file)
 
 

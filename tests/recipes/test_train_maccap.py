@@ -56,7 +56,7 @@ def test_what_a_run_leaves(maccap_run, colour_clip):
     ]
     space = encoder_space(load_clip(str(colour_clip), "cpu"))
     options = {"regions": 3, "weight": 1.0, "noise": 0.001, "copies": 3}
-    assert json.loads((run.folder / "best" / "knight.json").read_text()) == {
+    assert json.loads((run.folder / "best" / "knight.json").read_text(encoding="utf-8")) == {
         "dim": 16,
         "queries": 4,
         "method": "maccap",

@@ -81,7 +81,7 @@ def test_files_of_a_sample(tmp_path, capsys):
     make_sample.main(["--out", str(tmp_path / "sample"), "--images", "20", "--clips", "0"])
     make_questions.main([f"--sample={tmp_path / 'sample'}", f"--out={tmp_path / 'questions'}"])
     assert sorted(path.name for path in (tmp_path / "questions").iterdir()) == ["test.csv", "train.csv", "valid.csv"]
-    records = json.loads((tmp_path / "sample" / "scenes.json").read_text())
+    records = json.loads((tmp_path / "sample" / "scenes.json").read_text(encoding="utf-8"))
     for split, images in (("train", 16), ("valid", 2), ("test", 2)):
         rows = read_questions(tmp_path / "questions" / f"{split}.csv")
         files = {str(tmp_path / "sample" / "Images" / r["file"]) for r in records if r["split"] == split}

@@ -14,10 +14,11 @@ NO_METEOR = [name for name in METRICS if name != "METEOR"]  # whose tables take 
 @pytest.mark.skipif(not FIXTURE.is_dir(), reason="needs shared/data/coco_fakecap")
 def test_parity_with_cocos_evaluation():
     candidates = {
-        str(entry["image_id"]): entry["caption"] for entry in json.loads((FIXTURE / "candidates.json").read_text())
+        str(entry["image_id"]): entry["caption"]
+        for entry in json.loads((FIXTURE / "candidates.json").read_text(encoding="utf-8"))
     }
     references = {}
-    for entry in json.loads((FIXTURE / "references.json").read_text())["annotations"]:
+    for entry in json.loads((FIXTURE / "references.json").read_text(encoding="utf-8"))["annotations"]:
         references.setdefault(str(entry["image_id"]), []).append(entry["caption"])
     scores = caption_scores(candidates, references)
     assert [round(scores[f"Bleu_{n}"], 5) for n in (1, 2, 3, 4)] == [0.57940, 0.40439, 0.27854, 0.19083]
@@ -95,7 +96,9 @@ def test_captions_must_be_captions():
 
 def test_spice_that_fails_leaves_the_others(tmp_path, monkeypatch):
     java = tmp_path / "java"
-    java.write_text('#!/bin/sh\ncase "$*" in *PTBTokenizer*) cat;; *) echo class not found >&2; exit 1;; esac\n')
+    java.write_text(
+        '#!/bin/sh\ncase "$*" in *PTBTokenizer*) cat;; *) echo class not found >&2; exit 1;; esac\n', encoding="utf-8"
+    )
     java.chmod(0o755)
     monkeypatch.setattr(clipknight.scoring.java, "java_path", lambda: str(java))
     monkeypatch.setattr("clipknight.scoring.caption_metrics.spice_missing", lambda: None)

@@ -16,7 +16,7 @@ def fake_java(tmp_path, monkeypatch):
 
     def install(script):
         path = tmp_path / "java"
-        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         path.chmod(0o755)
         monkeypatch.setattr(clipknight.scoring.java, "java_path", lambda: str(path))
         return path
@@ -156,7 +156,9 @@ def test_spice_reads_the_printed_score(spice_folder, fake_java, tmp_path):
         r'printf "\nSize tuples\n  f-score:\t0.5\n"'
     )
     assert spice({"a": "dog"}, {"a": ["a dog", "dogs"]}) == 0.125
-    assert (tmp_path / "seen").read_text() == '[{"image_id": "a", "test": "dog", "refs": ["a dog", "dogs"]}]'
+    assert (tmp_path / "seen").read_text(
+        encoding="utf-8"
+    ) == '[{"image_id": "a", "test": "dog", "refs": ["a dog", "dogs"]}]'
     fake_java("echo SPICE evaluation took: 3 s")
     with pytest.raises(JavaFailed, match="SPICE gave no score: SPICE evaluation took"):
         spice({"a": "dog"}, {"a": ["a dog"]})
@@ -166,7 +168,7 @@ def test_an_interrupted_run_leaves_no_process(fake_java, tmp_path, monkeypatch):
     fake_java(f"echo $$ > {tmp_path}/pid; exec sleep 60")
 
     def interrupted(*args, **kwargs):
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8").strip():
             pass
         raise KeyboardInterrupt
 
@@ -174,4 +176,4 @@ def test_an_interrupted_run_leaves_no_process(fake_java, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ptb_tokens(["a dog"])
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)

@@ -95,7 +95,7 @@ def test_events(outputs):
 def test_a_line_cut_by_a_kill_is_left_out():
     run = Run.start("runs/cut", Settings())
     run.log(epoch=0)
-    with open(run.folder / "metrics.jsonl", "a") as file:
+    with open(run.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"time": 1, "epo')
     assert [e["epoch"] for e in run.events()] == [0]
     run.log(epoch=1)
@@ -130,4 +130,4 @@ def test_a_failed_write_keeps_the_info(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         run.finish(avg_cos=1)
     monkeypatch.undo()
-    assert json.loads((run.folder / "run.json").read_text())["finished"] is False
+    assert json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["finished"] is False

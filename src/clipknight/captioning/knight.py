@@ -108,14 +108,16 @@ def save_knight(
         decoder = copy.deepcopy(model.decoder).half() if half else model.decoder  # as a whole: tied weights stay tied
         decoder.save_pretrained(temporary / "decoder")
         tokenizer.save_pretrained(temporary / "decoder")
-        (temporary / "knight.json").write_text(json.dumps({**model.mapper.sizes, **description}, indent=1))
+        (temporary / "knight.json").write_text(
+            json.dumps({**model.mapper.sizes, **description}, indent=1), encoding="utf-8"
+        )
 
 
 def load_knight(folder: Path) -> tuple[Knight, PreTrainedTokenizerBase, dict]:
     """(model in evaluation mode, tokenizer, description) of a folder that `save_knight` wrote."""
     if not (folder / "knight.json").is_file():
         raise FileNotFoundError(f"{folder} holds no Knight: the run has not finished its first epoch")
-    description = json.loads((folder / "knight.json").read_text())
+    description = json.loads((folder / "knight.json").read_text(encoding="utf-8"))
     decoder = AutoModelForCausalLM.from_pretrained(folder / "decoder", dtype="float32")
     model = Knight(decoder, description["dim"], queries=description.get("queries", 0))
     load_mapper(model, folder)
@@ -124,7 +126,7 @@ def load_knight(folder: Path) -> tuple[Knight, PreTrainedTokenizerBase, dict]:
 
 def load_mapper(model: Knight, folder: Path) -> None:
     """Give `model` the mapper of another run, in `folder`. ValueError when it does not fit."""
-    saved, own = json.loads((folder / "knight.json").read_text()), model.mapper.sizes
+    saved, own = json.loads((folder / "knight.json").read_text(encoding="utf-8")), model.mapper.sizes
     if saved["dim"] != own["dim"]:
         raise ValueError(f"{folder} maps vectors of {saved['dim']} numbers, the corpus has vectors of {own['dim']}")
     if saved.get("queries", 0) != own.get("queries", 0):

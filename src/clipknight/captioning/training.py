@@ -25,7 +25,9 @@ def take_over_mapper(model: Knight, decoder: str) -> None:
     folder = decoder_folder(decoder)
     if folder is None or not (folder.parent / "mapper.safetensors").is_file():
         return
-    if json.loads((folder.parent / "knight.json").read_text()).get("queries") != model.mapper.sizes.get("queries"):
+    if json.loads((folder.parent / "knight.json").read_text(encoding="utf-8")).get("queries") != model.mapper.sizes.get(
+        "queries"
+    ):
         print(f"{decoder}: its decoder is taken, its mapper is of another kind")
     else:
         load_mapper(model, folder.parent)

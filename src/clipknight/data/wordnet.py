@@ -51,7 +51,7 @@ def _senses() -> tuple[dict, set]:
     A line: lemma%number:…, offset, rank among the lemma's senses, how often it was met. Lines stand by lemma.
     """
     ranked, used = {}, set()
-    for line in _folder().joinpath("index.sense").read_text().splitlines():
+    for line in _folder().joinpath("index.sense").read_text(encoding="utf-8").splitlines():
         key, offset, rank, met = line.split()
         lemma, _, rest = key.partition("%")
         part, offset = PARTS[rest[0]], int(offset)

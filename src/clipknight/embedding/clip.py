@@ -130,7 +130,7 @@ class ClipEncoder:
             save_file(kept, temporary)
         description = {name: getattr(self, name) for name in ("root", "joint", "projected", "locked_text")}
         with atomic_file(folder / "encoder.json") as temporary:
-            temporary.write_text(json.dumps(description, indent=1))
+            temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 def load_clip(
@@ -157,7 +157,7 @@ def _load_clip(name: str, device: str, precision: str) -> ClipEncoder:
     if folder is None:
         parts, joint = _root_parts(name)
         return ClipEncoder(name, name, *parts, joint, joint, True, device, pick_precision(precision, device))
-    saved = json.loads((folder / "encoder.json").read_text())
+    saved = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     size = name.partition("@")[2]
     root = f"{saved['root'].partition('@')[0]}@{size}" if size else saved["root"]
     parts, _ = _root_parts(root)

@@ -65,7 +65,7 @@ class Embeddings:
         with atomic_folder(folder) as temporary:
             np.save(temporary / "vectors.npy", np.asarray(self.vectors, dtype=np.float32))
             pd.DataFrame({"id": self.ids}).to_parquet(temporary / "ids.parquet")
-            (temporary / "meta.json").write_text(json.dumps(self.meta, indent=1, ensure_ascii=False))
+            (temporary / "meta.json").write_text(json.dumps(self.meta, indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path, fingerprint: str | None = None) -> "Embeddings":

@@ -163,7 +163,7 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
             if self.index_ is not None:
                 faiss.write_index(self.index_, str(temporary / "index.faiss"))
             text = json.dumps(self.get_params(), indent=1, default=lambda number: number.item())
-            (temporary / "params.json").write_text(text)
+            (temporary / "params.json").write_text(text, encoding="utf-8")
 
     @classmethod
     def from_folder(cls, folder):

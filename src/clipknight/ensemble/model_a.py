@@ -54,7 +54,7 @@ def save_model_a(encoder: ClipEncoder, head: nn.Module, description: dict, folde
     with atomic_file(folder / "head.safetensors") as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}, temporary)
     with atomic_file(folder / "head.json") as temporary:
-        temporary.write_text(json.dumps(description, indent=1))
+        temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 class ModelAPredictor:

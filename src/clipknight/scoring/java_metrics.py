@@ -86,7 +86,7 @@ def spice(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
     entries = [{"image_id": i, "test": candidate, "refs": list(references[i])} for i, candidate in candidates.items()]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "captions.json"
-        file.write_text(json.dumps(entries))
+        file.write_text(json.dumps(entries), encoding="utf-8")
         arguments = ["-Xmx8G", "-jar", str(SPICE_FOLDER / "spice-1.0.jar"), str(file)]
         output = run_java([*arguments, "-subset", "-threads", str(os.cpu_count())])
     found = re.search(r"All tuples\s+f-score:\s+(\d+\.\d+)", output)

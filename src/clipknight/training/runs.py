@@ -103,7 +103,7 @@ class Run:
 
     @property
     def info(self) -> dict:
-        return json.loads((self.folder / "run.json").read_text())
+        return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
 
     @property
     def kind(self) -> str:
@@ -126,13 +126,13 @@ class Run:
             return
         path = self.folder / "metrics.jsonl"
         cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")  # by a kill: leave that line behind
-        with open(path, "a") as file:
+        with open(path, "a", encoding="utf-8") as file:
             file.write("\n" * cut_short + json.dumps({"time": round(time.time(), 1), **event}) + "\n")
 
     def events(self) -> list[dict]:
         """All logged lines, in order; a line cut short by a kill is left out."""
         file = self.folder / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.is_file() else []
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def forget_events_after(self, **position) -> None:
@@ -142,7 +142,7 @@ class Run:
         (key, limit) = next(iter(position.items()))
         kept = [event for event in self.events() if event.get(key, 0) <= limit]
         with atomic_file(self.folder / "metrics.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(event) + "\n" for event in kept))
+            temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
 
     def save_predictions(self, split: str, predictions: Embeddings) -> None:
         if in_main_process():
@@ -184,7 +184,7 @@ class Run:
 
     def _write_info(self, info: dict) -> None:
         with atomic_file(self.folder / "run.json") as temporary:
-            temporary.write_text(json.dumps(info, indent=1))
+            temporary.write_text(json.dumps(info, indent=1), encoding="utf-8")
 
 
 def images_of_split(run: Run, split: str, data: str = "", device: str = "auto") -> Dataset:
