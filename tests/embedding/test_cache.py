@@ -1,11 +1,14 @@
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+from clipknight.data import images as data_images
 from clipknight.data.datasets import read_dataset
-from clipknight.data.images import read_image
+from clipknight.data.images import UnreadableImage, read_image
 from clipknight.embedding import cache as embedding_cache
 from clipknight.embedding.cache import (
-    UnreadableImages,
     caption_embeddings,
     encode_images,
     image_embeddings,
@@ -13,6 +16,7 @@ from clipknight.embedding.cache import (
     target_embeddings,
     target_fingerprint,
 )
+from clipknight.embedding.cached_rows import UnreadableImages
 from clipknight.embedding.clip import load_clip, load_target_encoder
 from clipknight.embedding.subregions import encode_subregions, subregion_features
 
@@ -143,7 +147,67 @@ def test_who_does_not_skip_is_not_given_a_cache_with_rows_missing(clip, unreadab
 
 def test_many_unreadable_images_are_counted():
     message = str(UnreadableImages({f"{i}.png": "broken" for i in range(25)}))
-    assert message.startswith("25 unreadable images") and "and 5 more" in message and message.count("broken") == 20
+    assert message.startswith("25 unreadable images") and "and 22 more" in message and message.count("broken") == 3
+
+
+@pytest.mark.parametrize("skip_unreadable", [False, True])
+@pytest.mark.parametrize("skipped_before", [False, True])
+def test_a_picture_that_can_be_read_again_is_read(
+    clip, dataset, tmp_path, monkeypatch, skipped_before, skip_unreadable
+):
+    whole = images(clip, dataset, tmp_path / "whole").vectors
+    broken = {path for path in dataset.images["path"] if path.endswith(("train03.png", "test01.png"))}
+
+    def refuse(path):
+        if path in broken:
+            raise UnreadableImage(path, "Permission denied")
+        return read_image(path)
+
+    with monkeypatch.context() as patched:
+        for module in (embedding_cache, data_images):
+            patched.setattr(module, "read_image", refuse)
+        if skipped_before:
+            assert len(images(clip, dataset, tmp_path / "cache", skip_unreadable=True)) == 36
+        else:
+            with pytest.raises(UnreadableImages, match="2 unreadable images"):
+                images(clip, dataset, tmp_path / "cache")
+    encoder = Encoder(clip)
+    rows = images(encoder, dataset, tmp_path / "cache", skip_unreadable=skip_unreadable)
+    assert rows.ids.tolist() == dataset.ids.tolist() and "skipped" not in rows.meta
+    np.testing.assert_array_equal(rows.vectors, whole)
+    assert encoder.rows == 16  # of the two batches that hold them, not of all
+
+
+RACE = """
+import sys
+from clipknight.data.datasets import read_dataset
+from clipknight.embedding.cache import image_embeddings
+from clipknight.embedding.cached_rows import UnreadableImages
+from clipknight.embedding.clip import load_clip
+encoder, dataset = load_clip(sys.argv[1], "cpu", "fp32"), read_dataset(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+image_embeddings(encoder, dataset, sys.argv[3], batch_size=2, workers=0)
+"""
+
+
+def test_two_processes_that_encode_the_same_share_no_row(clip, dataset, tiny_clip, coloured, tmp_path):
+    whole = images(clip, dataset, tmp_path / "whole", batch_size=2)
+    source = str(Path(embedding_cache.__file__).parents[2])
+    command = [sys.executable, "-c", RACE, str(tiny_clip), str(coloured), str(tmp_path / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes, env=os.environ | {"PYTHONPATH": source}) for _ in range(2)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.wait() for process in processes] == [0, 0]
+    rows = images(clip, dataset, tmp_path / "cache", batch_size=2)
+    np.testing.assert_allclose(rows.vectors, whole.vectors, atol=1e-6)
+    for process in processes:
+        process.stdin.close()
+        process.stdout.close()
 
 
 def test_a_changed_picture_is_encoded_anew(clip, own, tmp_path):
@@ -167,7 +231,7 @@ def test_a_changed_caption_or_encoder_is_encoded_anew(clip, own, tmp_path):
     assert encoder.rows == 190
     other = Encoder(load_clip(str(tiny_models.write_clip(tmp_path / "tiny-clip", seed=9)), "cpu", "fp32"))
     caption_embeddings(other, read_dataset(own), tmp_path / "cache")
-    assert other.rows == 190 and len(list((tmp_path / "cache" / "own").iterdir())) == 3
+    assert other.rows == 190 and len(list((tmp_path / "cache" / "own").glob("[!.]*"))) == 3
 
 
 def test_targets_are_the_target_encoders(tiny_target_encoder, dataset, tmp_path, monkeypatch):
@@ -189,7 +253,7 @@ def test_targets_in_reduced_precision_have_a_place_of_their_own(tiny_target_enco
     encoder = load_target_encoder(str(tiny_target_encoder), "cpu")
     exact, reduced = (target_embeddings(encoder, dataset, tmp_path, precision=p) for p in ("fp32", "bf16"))
     assert reduced.meta["fingerprint"] == exact.meta["fingerprint"] + "-bfloat16"
-    assert reduced.vectors.dtype == np.float32 and len(list((tmp_path / dataset.name).iterdir())) == 2
+    assert reduced.vectors.dtype == np.float32 and len(list((tmp_path / dataset.name).glob("[!.]*"))) == 2
     cosines = (exact.vectors * reduced.vectors).sum(axis=1)
     assert 0.999 < cosines.min() and not np.array_equal(exact.vectors, reduced.vectors)
     np.testing.assert_allclose(np.linalg.norm(reduced.vectors, axis=1), 1, atol=1e-6)  # not only near it

@@ -5,40 +5,25 @@ weight leads to another folder, never to a stale row.
 """
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from clipknight.data.datasets import Dataset
-from clipknight.data.images import UnreadableImage, find_unreadable, read_image
+from clipknight.data.images import UnreadableImage, read_image
 from clipknight.devices import pick_precision
+from clipknight.embedding.cached_rows import cached, unreadable_or_nan
 from clipknight.embedding.clip import MINILM, ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.subregions import subregion_features
 from clipknight.paths import OUTPUTS
-from clipknight.processes import in_main_process, wait_for_everyone
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from tqdm import tqdm
 
 CACHE = str(OUTPUTS / "embeddings")
 CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
-
-
-class UnreadableImages(ValueError):
-    """Some images cannot be read; the message lists them, `reasons` maps path to reason."""
-
-    def __init__(self, reasons: dict[str, str]):
-        self.reasons = reasons
-        listed = "\n  ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:20])
-        more = f"\n  and {len(reasons) - 20} more" if len(reasons) > 20 else ""
-        super().__init__(
-            f"{len(reasons)} unreadable images:\n  {listed}{more}\n"
-            "Mend or remove them, or pass --skip_unreadable to go on."
-        )
 
 
 def image_embeddings(
@@ -94,11 +79,11 @@ def _images(
     fingerprint = encoder.fingerprint("visual")
     folder = _cache_folder(cache, dataset, of, encoder.name, fingerprint, rows)
 
-    def batches(start: int) -> Iterator[np.ndarray]:
-        return _encoded_batches(encoder, encode, paths[start:], batch_size, workers)
+    def batches(start: int, stop: int) -> Iterator[np.ndarray]:
+        return _encoded_batches(encoder, encode, paths[start:stop], batch_size, workers)
 
     meta = {"encoder": encoder.name, "fingerprint": fingerprint, "of": of, "dataset": dataset.name}
-    return _cached(folder, dataset.ids, batches, batch_size, meta, paths, skip_unreadable)
+    return cached(folder, dataset.ids, batches, batch_size, meta, paths, skip_unreadable)
 
 
 def caption_embeddings(
@@ -150,15 +135,8 @@ def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 
     """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages."""
     vectors = np.concatenate(list(_encoded_batches(encoder, encoder.encode_pixels, paths, batch_size, workers)))
     if np.isnan(vectors[:, 0]).any():
-        raise _why_nan([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))])
+        raise unreadable_or_nan([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))])
     return vectors
-
-
-def _why_nan(paths: Sequence[str]) -> ValueError:
-    """The error for images without an embedding: they cannot be read, or the encoder itself gave NaN."""
-    if reasons := find_unreadable(paths):
-        return UnreadableImages(reasons)
-    return ValueError(f"the encoder gives NaN for {len(paths)} images, {paths[0]} first: try --precision fp32")
 
 
 def _encoded_batches(
@@ -195,59 +173,14 @@ def _captions(
     rows = [f"{i}\t{caption}" for i, caption in zip(ids, captions, strict=True)]
     folder = _cache_folder(cache, dataset, of, name, fingerprint, rows)
 
-    def batches(start: int) -> Iterator[np.ndarray]:
-        for i in range(start, len(captions), chunk):
-            yield encode(captions[i : i + chunk])
+    def batches(start: int, stop: int) -> Iterator[np.ndarray]:
+        for i in range(start, stop, chunk):
+            yield encode(captions[i : min(i + chunk, stop)])
 
     meta = {"encoder": name, "fingerprint": fingerprint, "of": of, "dataset": dataset.name}
-    return _cached(folder, ids, batches, chunk, meta)
+    return cached(folder, ids, batches, chunk, meta)
 
 
 def _cache_folder(cache, dataset: Dataset, of: str, name: str, fingerprint: str, rows: list[str]) -> Path:
     digest = hashlib.sha256("\n".join([fingerprint, *rows]).encode()).hexdigest()[:12]
     return Path(cache) / dataset.name / f"{of}-{Path(name).name.replace(':', '-')}-{digest}"
-
-
-def _cached(folder: Path, ids, batches, batch_size: int, meta: dict, paths=None, skip_unreadable=False) -> Embeddings:
-    if in_main_process() and not (folder / "meta.json").is_file():
-        partial = folder.with_name(folder.name + ".partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
-        # A caption's NaN is left to Embeddings, which refuses it by its id.
-        unreadable = np.zeros(len(ids), bool) if paths is None else np.isnan(vectors[:, 0])
-        if unreadable.all() or (unreadable.any() and not skip_unreadable):
-            raise _why_nan([paths[i] for i in np.flatnonzero(unreadable)])
-        if unreadable.any():
-            meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}
-            ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]
-        Embeddings(ids, vectors, meta).save(folder)
-        shutil.rmtree(partial)
-    wait_for_everyone()
-    embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
-    if skipped := embeddings.meta.get("skipped"):
-        if not skip_unreadable:  # kept by a call that skipped them
-            left_out = set(skipped)
-            raise UnreadableImages(find_unreadable([p for i, p in zip(ids, paths, strict=True) if i in left_out]))
-        print(f"left out: {len(skipped)} unreadable images of {meta['dataset']}")
-    return embeddings
-
-
-def _appended(partial: Path, rows: int, batches, batch_size: int, label: str) -> np.ndarray:
-    """Append each batch to one raw file, going on after the last whole batch of an earlier, killed attempt."""
-    file = next(partial.glob("rows-*.f32"), None)
-    done = 0
-    if file is not None:
-        row_bytes = 4 * int(file.stem.partition("-")[2])
-        done = file.stat().st_size // row_bytes
-        done = done if done == rows else done // batch_size * batch_size  # the same batches as in one go
-        with open(file, "r+b") as handle:
-            handle.truncate(done * row_bytes)
-    with tqdm(total=rows, initial=done, desc=label, unit="row", disable=done == rows, smoothing=0.1) as bar:
-        for vectors in batches(done) if done < rows else ():
-            file = file or partial / f"rows-{vectors.shape[1]}.f32"
-            with open(file, "ab") as handle:
-                np.ascontiguousarray(vectors, dtype=np.float32).tofile(handle)
-            bar.update(len(vectors))
-    if file is None:
-        raise ValueError(f"{label}: nothing to encode")
-    return np.memmap(file, dtype=np.float32, mode="r", shape=(rows, int(file.stem.partition("-")[2])))

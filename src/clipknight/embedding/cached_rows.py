@@ -1,0 +1,143 @@
+"""Rows that are computed once and kept: appended batch by batch, gone on with after a kill, by one process at a time.
+
+What failed does not stick: rows of images that could not be read are tried again by the next call.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from clipknight.data.images import find_unreadable
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.files import one_at_a_time
+from clipknight.messages import a_few
+from clipknight.processes import in_main_process, wait_for_everyone
+from clipknight.saved_files import read_description
+
+import numpy as np
+from tqdm import tqdm
+
+Batches = Callable[[int, int], Iterator[np.ndarray]]  # (start, stop) -> rows of that stretch, NaN for what has none
+
+
+class UnreadableImages(ValueError):
+    """Some images cannot be read; the message lists a few, `reasons` maps path to reason."""
+
+    def __init__(self, reasons: dict[str, str]):
+        self.reasons = reasons
+        listed = a_few((f"{path}: {reason}" for path, reason in reasons.items()), 3)
+        super().__init__(
+            f"{len(reasons)} unreadable images: {listed}. Mend or remove them, or pass --skip_unreadable to go on."
+        )
+
+
+def unreadable_or_nan(paths: Sequence[str]) -> ValueError:
+    """The error for images without an embedding: they cannot be read, or the encoder itself gave NaN."""
+    reasons = find_unreadable(paths)
+    if nan := [path for path in paths if path not in reasons]:
+        return ValueError(f"the encoder gives NaN for {len(nan)} images, {nan[0]} first: try --precision fp32")
+    return UnreadableImages(reasons)
+
+
+def cached(
+    folder: Path,
+    ids: np.ndarray,
+    batches: Batches,
+    batch_size: int,
+    meta: dict,
+    paths: Sequence[str] | None = None,
+    skip_unreadable: bool = False,
+) -> Embeddings:
+    """The rows of `ids` in `folder`, which `meta` describes; computed first where it is not there.
+
+    `paths` are the images' files, None for captions. UnreadableImages unless they are skipped.
+    """
+    if in_main_process() and not _is_there(folder, ids, paths):
+        with one_at_a_time(folder):
+            if not _is_there(folder, ids, paths):  # another process may have made it meanwhile
+                _make(folder, ids, batches, batch_size, meta, paths, skip_unreadable)
+    wait_for_everyone()
+    embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
+    if skipped := embeddings.meta.get("skipped"):
+        if not skip_unreadable:  # kept by a call that skipped them
+            raise UnreadableImages(find_unreadable(_paths_of(skipped, ids, paths)))
+        print(f"left out: {len(skipped)} unreadable images of {meta['dataset']}")
+    return embeddings
+
+
+def _is_there(folder: Path, ids: np.ndarray, paths: Sequence[str] | None) -> bool:
+    """Whether `folder` holds all rows that can be had: none that was left out can be read by now."""
+    if not (folder / "meta.json").is_file():
+        return False
+    meta = read_description(folder / "meta.json", f"delete {folder}")
+    left_out = _paths_of(meta.get("skipped", ()), ids, paths)
+    return len(find_unreadable(left_out)) == len(left_out)
+
+
+def _paths_of(skipped: Sequence[str], ids: np.ndarray, paths: Sequence[str] | None) -> list[str]:
+    skipped = set(skipped)
+    return [path for i, path in zip(ids, paths, strict=True) if i in skipped] if skipped else []
+
+
+def _make(folder: Path, ids, batches: Batches, batch_size: int, meta: dict, paths, skip_unreadable: bool) -> None:
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir():
+        _reopen(folder, partial, ids)
+    vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
+    # A caption's NaN is left to Embeddings, which refuses it by its id.
+    unreadable = np.zeros(len(ids), bool) if paths is None else np.isnan(vectors[:, 0])
+    if unreadable.any():
+        error = unreadable_or_nan([paths[i] for i in np.flatnonzero(unreadable)])
+        if unreadable.all() or not skip_unreadable or not isinstance(error, UnreadableImages):
+            raise error
+        meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}
+        ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]
+    Embeddings(ids, vectors, meta).save(folder)
+    shutil.rmtree(partial)
+
+
+def _reopen(folder: Path, partial: Path, ids: np.ndarray) -> None:
+    """Put the rows of a folder that left images out back into `partial`, NaN for those."""
+    kept = Embeddings.load(folder)
+    rows = np.full((len(ids), kept.dim), np.nan, dtype=np.float32)
+    rows[~np.isin(np.asarray(ids, dtype=object), kept.meta["skipped"])] = kept.vectors
+    rows.tofile(partial / f"rows-{kept.dim}.f32")
+    shutil.rmtree(folder)
+
+
+def _appended(partial: Path, rows: int, batches: Batches, batch_size: int, label: str) -> np.ndarray:
+    """Append each batch to one raw file, going on after the last whole batch of an earlier, killed attempt."""
+    file = next(partial.glob("rows-*.f32"), None)
+    done = 0
+    if file is not None:
+        row_bytes = 4 * _dim(file)
+        done = file.stat().st_size // row_bytes
+        done = done if done == rows else done // batch_size * batch_size  # the same batches as in one go
+        with open(file, "r+b") as handle:
+            handle.truncate(done * row_bytes)
+        _compute_nan_again(file, done, batches, batch_size)
+    with tqdm(total=rows, initial=done, desc=label, unit="row", disable=done == rows, smoothing=0.1) as bar:
+        for vectors in batches(done, rows) if done < rows else ():
+            file = file or partial / f"rows-{vectors.shape[1]}.f32"
+            with open(file, "ab") as handle:
+                np.ascontiguousarray(vectors, dtype=np.float32).tofile(handle)
+            bar.update(len(vectors))
+    if file is None:
+        raise ValueError(f"{label}: nothing to encode")
+    return np.memmap(file, dtype=np.float32, mode="r", shape=(rows, _dim(file)))
+
+
+def _compute_nan_again(file: Path, done: int, batches: Batches, batch_size: int) -> None:
+    """Compute the batches again that hold NaN, whole: a row may depend on its batch in the last bit."""
+    if not done:
+        return
+    vectors = np.memmap(file, dtype=np.float32, mode="r+", shape=(done, _dim(file)))
+    for start in np.unique(np.flatnonzero(np.isnan(vectors[:, 0])) // batch_size) * batch_size:
+        stop = min(int(start) + batch_size, done)
+        vectors[start:stop] = np.concatenate(list(batches(int(start), stop)))
+    vectors.flush()
+
+
+def _dim(file: Path) -> int:
+    return int(file.stem.partition("-")[2])
