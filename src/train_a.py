@@ -16,7 +16,7 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.corpora import read_corpus
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.ensemble.heads import HEADS
+from clipknight.ensemble.heads import HEADS, head_description, make_head
 from clipknight.ensemble.model_a import ModelA, apply_head, save_model_a
 from clipknight.ensemble.predictors import save_split_predictions
 from clipknight.ensemble.text_start import check_start, start_from_text
@@ -106,17 +106,9 @@ def main(argv=None) -> float:
 
     features = image_embeddings(encoder, train.dataset, workers=s.workers).vectors
     run = Run.start(s.run, s, "model_a", resume=s.resume, overwrite=s.overwrite)
-    description = {
-        "head": s.head,
-        "dim": features.shape[1],
-        "target_dim": targets.shape[1],
-        "alpha": s.alpha,
-        "learn_alpha": s.learn_alpha,
-        "dropout": s.dropout,
-        "layer_norm": s.layer_norm,
-    }
+    description = head_description(s.head, features.shape[1], targets.shape[1], vars(s))
     torch.manual_seed(s.seed)
-    head = HEADS[s.head](**{k: v for k, v in description.items() if k != "head"}).to(encoder.device)
+    head = make_head(description).to(encoder.device)
     if not (s.resume and (run.folder / "last" / "state.pt").is_file()):
         run.forget_events_after(epoch=-2)  # of a first stage that was cut short
         if s.init_head:

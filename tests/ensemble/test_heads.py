@@ -1,5 +1,5 @@
 from clipknight.embedding.scaling import root_scaled
-from clipknight.ensemble.heads import HEADS, CheHead, LinearHead
+from clipknight.ensemble.heads import HEADS, CheHead, LinearHead, head_description, make_head
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_without_layer_norm_there_are_no_norm_parameters():
 
 
 def test_linear_head():
-    head = LinearHead(8, 6, alpha=0.5, learn_alpha=True, layer_norm=True)
+    head = LinearHead(8, 6)
     expected = numbers(root_scaled(ROWS)) @ numbers(head.fc.weight).T + numbers(head.fc.bias)
     np.testing.assert_allclose(numbers(head(ROWS)), expected, atol=1e-5)
 
@@ -72,3 +72,19 @@ def test_dropout_acts_in_training_only(kind):
     assert not torch.equal(head(ROWS), head(ROWS))
     head.eval()
     assert torch.equal(head(ROWS), head(ROWS))
+
+
+@pytest.mark.parametrize(("kind", "own"), [("che", {"alpha": 0.3, "layer_norm": False}), ("linear", {}), ("wide", {})])
+def test_a_head_takes_the_options_that_it_names(kind, own):
+    options = {"alpha": 0.3, "layer_norm": False, "dropout": 0.25, "seed": 7}
+    description = head_description(kind, 8, 6, options)
+    assert description == {"head": kind, "dim": 8, "target_dim": 6, "dropout": 0.25, **own}
+    assert make_head(description)(ROWS).shape == (5, 6)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_description_saved_by_0_3_0_makes_the_head_still(kind):
+    saved = {"head": kind, "dim": 8, "target_dim": 6, "alpha": 0.5, "learn_alpha": True, "dropout": 0.3}
+    head = make_head(saved | {"layer_norm": True})
+    assert isinstance(head, HEADS[kind])
+    assert {module.p for module in head.modules() if isinstance(module, torch.nn.Dropout)} >= {0.3}

@@ -1,5 +1,7 @@
 """Heads: from an image embedding to the target space. To try another, write its class and name it in HEADS."""
 
+import inspect
+
 from clipknight.embedding.scaling import root_scaled
 
 import torch
@@ -37,7 +39,7 @@ class CheHead(nn.Module):
 class LinearHead(nn.Module):
     """One linear layer: the plain CLIP rows of Che's Table 1."""
 
-    def __init__(self, dim: int, target_dim: int, dropout=0.0, **_unused):
+    def __init__(self, dim: int, target_dim: int, dropout=0.0):
         super().__init__()
         self.dropout, self.fc = nn.Dropout(dropout), nn.Linear(dim, target_dim)
 
@@ -54,7 +56,7 @@ class LinearHead(nn.Module):
 class WideHead(nn.Module):
     """One wide hidden layer with BatchNorm and GELU; half of it is left out in training."""
 
-    def __init__(self, dim: int, target_dim: int, dropout=0.0, width=2048, **_unused):
+    def __init__(self, dim: int, target_dim: int, dropout=0.0, width=2048):
         super().__init__()
         hidden = [nn.Linear(dim, width), nn.BatchNorm1d(width), nn.GELU(), nn.Dropout(0.5)]
         self.layers = nn.Sequential(nn.Dropout(dropout), *hidden, nn.Linear(width, target_dim))
@@ -65,3 +67,16 @@ class WideHead(nn.Module):
 
 
 HEADS = {"che": CheHead, "linear": LinearHead, "wide": WideHead}
+
+
+def head_description(kind: str, dim: int, target_dim: int, options: dict) -> dict:
+    """What makes a head again: its kind, its sizes, and those of `options` that its class names as arguments."""
+    named = inspect.signature(HEADS[kind]).parameters
+    return {"head": kind, "dim": dim, "target_dim": target_dim} | {k: v for k, v in options.items() if k in named}
+
+
+def make_head(description: dict) -> nn.Module:
+    """A new head of that description. One saved by 0.3.0 may hold options that the head's class does not name."""
+    description = head_description(description["head"], description["dim"], description["target_dim"], description)
+    kind, dim, target_dim = (description.pop(name) for name in ("head", "dim", "target_dim"))
+    return HEADS[kind](dim, target_dim, **description)

@@ -6,7 +6,7 @@ from pathlib import Path
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.heads import HEADS
+from clipknight.ensemble.heads import make_head
 from clipknight.ensemble.views import image_predictions
 from clipknight.files import atomic_file
 from clipknight.saved_files import load_weights, read_description, read_tensors
@@ -49,7 +49,7 @@ def apply_head(head: nn.Module, image_embeddings: np.ndarray, batch_size: int = 
 
 
 def save_model_a(encoder: ClipEncoder, head: nn.Module, description: dict, folder: Path) -> None:
-    """Write the tower and the head; `description` holds the head's kind and arguments."""
+    """Write the tower and the head; `description` is the head's, see `head_description`."""
     encoder.save(folder)
     with atomic_file(folder / "head.safetensors") as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}, temporary)
@@ -67,7 +67,7 @@ class ModelAPredictor:
         self.encoder = load_clip(str(run.folder), device, run.settings["precision"])  # as Model B on this tower
         remedy = f"train {run.name!r} again"
         description = read_description(best / "head.json", remedy)
-        self.head = HEADS[description.pop("head")](**description)
+        self.head = make_head(description)
         weights = best / "head.safetensors"
         load_weights(self.head, read_tensors(weights, remedy), weights, remedy)
         self.flip_tta = run.settings.get("flip_tta", False)
