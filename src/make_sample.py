@@ -1,6 +1,10 @@
 """Draw the built-in sample: a synthetic dataset of pictures and clips with five captions each, in Flickr8k's layout.
 
 It shows that everything runs, not how good it is: the same hand drew its training and its test pictures.
+
+    python src/make_sample.py
+    python src/make_sample.py --questions outputs/sample/questions
+    python src/answer.py --questions outputs/sample/questions/valid.csv --train outputs/sample/questions/train.csv
 """
 
 import csv
@@ -15,6 +19,7 @@ from pathlib import Path
 from clipknight.files import atomic_folder
 from clipknight.paths import ROOT
 from clipknight.sample.drawing import FPS, draw, draw_frames
+from clipknight.sample.questions import write_questions
 from clipknight.sample.scenes import Clip, Scene, draw_clips, draw_scenes
 from clipknight.settings import parse
 
@@ -39,6 +44,8 @@ class Settings:
     """Short videos; every sixth is an animated GIF."""
     seed: int = 0
     """The same seed draws the same bytes."""
+    questions: str = ""
+    """Folder for train.csv, valid.csv and test.csv of questions about the pictures, which answer.py reads."""
     overwrite: bool = False
     """Replace a sample that was made with other settings."""
 
@@ -53,8 +60,15 @@ def main(argv=None):
     made_with = {"version": VERSION, "images": settings.images, "clips": settings.clips, "seed": settings.seed}
     if is_there(out, made_with, settings.overwrite):
         print(f"the synthetic sample is there already: {out}")
-        return
+    else:
+        draw_sample(out, made_with, settings)
+    if settings.questions:
+        scenes = json.loads((out / "scenes.json").read_text(encoding="utf-8"))
+        write_questions(scenes, f"{settings.out.as_posix()}/Images", settings.questions, settings.seed)
 
+
+def draw_sample(out: Path, made_with: dict, settings: Settings) -> None:
+    """Draw all pictures and clips into `out`, which records what it was `made_with`."""
     start = time.perf_counter()
     scenes, clips = draw_scenes(settings.images, settings.seed), draw_clips(settings.clips, settings.seed)
     splits = split(settings.images, settings.seed)

@@ -1,16 +1,19 @@
-"""Score results against captions.
+"""Score results against captions, and put scores side by side.
 
 python src/score.py submission --submission outputs/submission.csv --captions test_captions.csv --json score.json
 python src/score.py captions --candidates outputs/captions.csv --references input/flickr8k/captions.txt --allow_partial
+python src/score.py table outputs/study/*.json --out outputs/study/table.md
+python src/score.py seeds configs/table1/table.yaml --out outputs/table1/table.md
+python src/score.py ladder flickr8k/b_frozen flickr8k/a flickr8k/ensemble --out outputs/flickr8k/ladder.json
 """
 
 import json
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from clipknight.data.datasets import image_folder
 from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of
-from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.clip import MINILM, load_target_encoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.metrics import avg_cos
@@ -18,8 +21,11 @@ from clipknight.ensemble.submission import read_submission
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.paths import existing
+from clipknight.plots.ladder import LadderSettings, ladder_of_runs
 from clipknight.scoring.caption_metrics import METRICS, caption_scores
-from clipknight.scoring.clip_score import clip_scores, load_joint_clip, target_cosine
+from clipknight.scoring.clip_score import scores_by_clip, target_cosine
+from clipknight.scoring.score_table import ScoreTableSettings, table_of_scores
+from clipknight.scoring.seed_table import SeedTableSettings, table_of_seeds
 from clipknight.settings import parse
 
 import numpy as np
@@ -44,9 +50,8 @@ class SubmissionSettings:
     """auto, cpu, cuda, mps"""
 
 
-def score_submission(argv: list[str]) -> dict:
+def score_submission(s: SubmissionSettings) -> dict:
     """Avg-Cos of a submission over all (image, caption) pairs"""
-    s = parse(SubmissionSettings, argv, score_submission.__doc__)
     predictions = read_submission(s.submission)
     rows, left_out = references_of(predictions.ids, s.submission, s.captions, s.allow_partial)
     captions, image_ids = rows["caption"].tolist(), predictions.ids[rows["at"]]
@@ -85,9 +90,8 @@ class CaptionSettings:
     """auto, cpu, cuda, mps"""
 
 
-def score_captions(argv: list[str]) -> dict:
+def score_captions(s: CaptionSettings) -> dict:
     """BLEU, METEOR, ROUGE-L, CIDEr, SPICE of captions; CLIPScore, cosine to predictions"""
-    s = parse(CaptionSettings, argv, score_captions.__doc__)
     if not (s.references or s.images or s.predictions):
         raise ValueError("say what to score against: --references, --images with --encoder, or --predictions")
     if bool(s.images) != bool(s.encoder):
@@ -98,7 +102,7 @@ def score_captions(argv: list[str]) -> dict:
         rows, left_out = references_of(ids, s.candidates, s.references, s.allow_partial)
         references = rows["caption"].groupby(ids[rows["at"]]).agg(list).to_dict()
     if s.images:
-        fit |= scores_by_clip(candidates, s)
+        fit |= scores_by_clip(candidates, s.images, s.encoder, s.workers, s.device)
     if s.predictions:
         predictions = Embeddings.load(existing(s.predictions))
         captions = by_known_id(candidates, predictions.ids, s.predictions)
@@ -108,15 +112,6 @@ def score_captions(argv: list[str]) -> dict:
     print_scores(scores)
     print(f"over {len(ids):,} images{partial(left_out)}")
     return save(s.json, scores)
-
-
-def scores_by_clip(candidates: pd.Series, s: CaptionSettings) -> dict[str, float]:
-    """clip_cosine and CLIPScore; of the folder, only the images that have a candidate are encoded."""
-    encoder, dataset = load_joint_clip(s.encoder, s.device), image_folder(s.images)
-    captions = by_known_id(candidates, dataset.ids, s.images)
-    images = dataset.images[dataset.images["id"].isin(list(captions))].reset_index(drop=True)
-    embeddings = image_embeddings(encoder, replace(dataset, images=images), workers=s.workers)
-    return clip_scores(encoder, embeddings, captions)
 
 
 def print_scores(scores: dict) -> None:
@@ -138,15 +133,30 @@ def save(path: str, scores: dict) -> dict:
     return scores
 
 
-COMMANDS = {"submission": score_submission, "captions": score_captions}
+class Command(NamedTuple):
+    """`score` takes the `settings`; free words go to the one named `free_words`."""
+
+    settings: type
+    score: Callable
+    free_words: str = ""
+
+
+COMMANDS = {
+    "submission": Command(SubmissionSettings, score_submission),
+    "captions": Command(CaptionSettings, score_captions),
+    "table": Command(ScoreTableSettings, table_of_scores, "scores"),
+    "seeds": Command(SeedTableSettings, table_of_seeds, "rows"),
+    "ladder": Command(LadderSettings, ladder_of_runs, "runs"),
+}
 
 
 @user_errors
-def main(argv=None) -> dict | None:
+def main(argv=None) -> dict | list | pd.DataFrame | None:
     words = list(sys.argv[1:] if argv is None else argv)
-    listed = "\n".join(f"  score.py {name:<12} {command.__doc__}" for name, command in COMMANDS.items())
+    listed = "\n".join(f"  score.py {name:<12} {command.score.__doc__}" for name, command in COMMANDS.items())
     if words and words[0] in COMMANDS:
-        return COMMANDS[words[0]](words[1:])
+        command = COMMANDS[words[0]]
+        return command.score(parse(command.settings, words[1:], command.score.__doc__, command.free_words))
     if words[:1] not in (["-h"], ["--help"]):
         raise SystemExit(f"error: say what to score\n{listed}\nEach explains itself with --help.")
     print(f"{__doc__.strip()}\n\n{listed}\nEach explains itself with --help.")

@@ -84,7 +84,7 @@ def weights_plot(run: Run) -> Figure:
 
 
 def ladder_plot(ladder: Sequence[Mapping]) -> Figure:
-    """The rows of score_ladder.py from top to bottom: the score, and what it gained over the one before."""
+    """The rows of `score.py ladder` from top to bottom: the score, and what it gained over the one before."""
     figure, axes = _figure(8, 0.45 * len(ladder) + 1)
     scores = [rung["avg_cos"] for rung in ladder]
     places = np.arange(len(ladder))[::-1]

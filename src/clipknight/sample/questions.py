@@ -1,8 +1,11 @@
 """Questions about the built-in sample's pictures, answered from what its scenes.json tells of each."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from clipknight.data.questions import OR
+from clipknight.files import atomic_file
 from clipknight.sample.captions import COLOUR_WORDS, pick, plural
 from clipknight.sample.world import THINGS
 
@@ -25,6 +28,16 @@ def questions_about(scenes: Sequence[dict], images: str, seed: int = 0) -> pd.Da
         for kind, question, answers in _of_scene(draw, scene["objects"], held):
             rows.append((file, question, OR.join(answers), kind, scene["split"]))
     return pd.DataFrame(rows, columns=["image", "question", "answer", "kind", "split"])
+
+
+def write_questions(scenes: Sequence[dict], images: str, folder: str | Path, seed: int = 0) -> None:
+    """A CSV of image,question,answer,kind for each split, and a line about each: what answer.py reads."""
+    for split, part in questions_about(scenes, images, seed).groupby("split", sort=False):
+        with atomic_file(Path(folder) / f"{split}.csv") as file:
+            part.drop(columns="split").to_csv(file, index=False)
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in Counter(part["kind"]).items())
+        print(f"{split}: {len(part):,} questions ({kinds})")
+    print(f"-> {folder}")
 
 
 def _of_scene(draw: np.random.Generator, things: list[dict], held: list[str]) -> Iterator[tuple[str, str, tuple]]:

@@ -1,12 +1,17 @@
 """How well captions fit without references: to their image by a CLIP, to their prediction by the target encoder."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from clipknight.data.datasets import image_folder
+from clipknight.data.result_files import by_known_id
+from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.embedding.metrics import avg_cos, pair_cosines
 
 import numpy as np
+import pandas as pd
 
 PROMPT = "A photo depicts "  # before each caption, in CLIPScore alone
 SCALE = 2.5
@@ -21,6 +26,17 @@ def load_joint_clip(name: str, device: str = "auto") -> ClipEncoder:
             "--encoder outputs/<run>, or name a pretrained CLIP, as ViT-B-32:openai"
         )
     return encoder
+
+
+def scores_by_clip(
+    candidates: pd.Series, images: str, encoder: str, workers: int = 2, device: str = "auto"
+) -> dict[str, float]:
+    """`clip_scores` of captions by file, for a folder of images, of which those with a caption are encoded."""
+    clip, dataset = load_joint_clip(encoder, device), image_folder(images)
+    captions = by_known_id(candidates, dataset.ids, images)
+    wanted = dataset.images[dataset.images["id"].isin(list(captions))].reset_index(drop=True)
+    embeddings = image_embeddings(clip, replace(dataset, images=wanted), workers=workers)
+    return clip_scores(clip, embeddings, captions)
 
 
 def clip_scores(encoder: ClipEncoder, images: Embeddings, captions: Mapping[str, str]) -> dict[str, float]:

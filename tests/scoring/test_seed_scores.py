@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from clipknight.plots.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
+from clipknight.scoring.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
 from clipknight.training.runs import Run
 
 import pytest

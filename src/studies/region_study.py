@@ -3,12 +3,16 @@
 The best of ten vectors is nearer to any caption, a stranger's too. So each cosine to the picture's own captions stands
 beside that to all other captions, and the retrieval that only their difference can help.
 
-    python src/region_study.py --data input/flickr8k --encoder outputs/clip --split valid --out outputs/regions
+    python src/studies/region_study.py --data input/flickr8k --encoder outputs/clip --split valid --out outputs/regions
 """
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when nothing is installed
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from clipknight.embedding.cache import caption_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings

@@ -3,10 +3,15 @@
 Towers fine-tuned from the same weights by other seeds, rates or augmentations often have a mean that sees better than
 each of them, at the cost of one. The mean has no head and no joint space: both are learnt anew in a minute.
 
-    python src/average_towers.py --runs a a_seed1 a_mixup --run soup
+    python src/studies/average_towers.py --runs a a_seed1 a_mixup --run soup
     python src/train_a.py --data input/flickr8k --run a_soup --encoder outputs/soup --epochs 0
     python src/train_clip.py --data input/flickr8k --run clip_soup --encoder outputs/soup --epochs 0
 """
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when nothing is installed
 
 from dataclasses import dataclass, replace
 

@@ -3,10 +3,14 @@ from dataclasses import dataclass
 
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.training.runs import Run
-from score_ladder import main
+from score import main as score_main
 
 import numpy as np
 import pytest
+
+
+def main(words):
+    return score_main(["ladder", *words])
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,14 @@ import json
 from dataclasses import dataclass
 
 from clipknight.training.runs import Run
-from seed_table import main
+from score import main as score_main
 
 import pytest
 import yaml
+
+
+def main(words):
+    return score_main(["seeds", *words])
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,24 @@
-"""One table of runs repeated over seeds: mean and spread of valid Avg-Cos, beside a paper's column; then ablations.
+"""Runs repeated over seeds: mean and spread of valid Avg-Cos beside a paper's column, and ablations of them.
 
-The runs of a row are `outputs/<runs>/<seed>`. The file of rows says what is compared; configs/table1/table.yaml is one.
-
-    python src/seed_table.py configs/table1/table.yaml --out outputs/table1/table.md
+The runs of a row are `outputs/<runs>/<seed>`. A YAML file says what is compared: configs/table1/table.yaml is one.
 """
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
 from clipknight.paths import existing
-from clipknight.plots.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
-from clipknight.settings import load_settings, parse
+from clipknight.scoring.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
+from clipknight.settings import load_settings
 
 KEYS = {"paper", "seeds", "systems", "ablations"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of seed_table.py"""
+@dataclass(frozen=True)
+class SeedTableSettings:
+    """Settings of score.py seeds"""
 
     rows: list[str] = field(default_factory=list)
     """the YAML file of rows, as a free word"""
@@ -31,52 +28,75 @@ class Settings:
     """leave out rows whose runs are not all finished, instead of stopping with their list"""
 
 
-@user_errors
-def main(argv=None) -> dict:
-    s = parse(Settings, argv, __doc__, positional="rows")
+def table_of_seeds(s: SeedTableSettings) -> dict:
+    """runs repeated over seeds: mean and spread of valid Avg-Cos, beside a paper's; ablations"""
     if len(s.rows) != 1:
         raise ValueError("name one file of rows, such as configs/table1/table.yaml")
-    if not existing(s.rows[0]).is_file():
-        raise FileNotFoundError(f"no file {s.rows[0]}")
     if s.out and Path(s.out).suffix == ".json":
         raise ValueError(f"--out {s.out}: the table is Markdown, its figures go beside it as JSON")
-    wanted = load_settings(existing(s.rows[0]))
+    table = read_seed_table(s.rows[0], s.allow_missing)
+    print(table.as_markdown())
+    if s.out:
+        with atomic_file(s.out) as temporary:
+            temporary.write_text(table.as_markdown() + "\n", encoding="utf-8")
+        with atomic_file(Path(s.out).with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(table.as_dict(), indent=1), encoding="utf-8")
+    return table.as_dict()
+
+
+@dataclass(frozen=True)
+class SeedTable:
+    """The systems, the ablations by their title, and the runs that were `missing`, whose rows are left out."""
+
+    paper: str
+    systems: list[SeedScores]
+    ablations: dict[str, list[SeedScores]]
+    missing: list[str]
+
+    def as_markdown(self) -> str:
+        lines = [*system_lines(self.systems, self.paper), ""]
+        lines += [f"- {sentence}" for sentence in order_sentences(self.systems)]
+        for title, rows in self.ablations.items():
+            lines += ["", *ablation_lines(title, rows)] if rows else []
+        lines += ["", f"Left out, not finished: {', '.join(self.missing)}."] if self.missing else []
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict:
+        """What goes into JSON."""
+        ablations = [
+            {"ablation": title, "rows": [row.as_dict() for row in rows]} for title, rows in self.ablations.items()
+        ]
+        return {
+            "paper": self.paper,
+            "systems": [row.as_dict() for row in self.systems],
+            "order": order_sentences(self.systems),
+            "ablations": ablations,
+            "missing": self.missing,
+        }
+
+
+def read_seed_table(file: str, allow_missing: bool = False) -> SeedTable:
+    """The table that a YAML file of rows asks for. FileNotFoundError lists runs that are not all finished."""
+    if not existing(file).is_file():
+        raise FileNotFoundError(f"no file {file}")
+    wanted = load_settings(existing(file))
     if not isinstance(wanted, dict) or not {"paper", "seeds", "systems"} <= wanted.keys() <= KEYS:
-        raise ValueError(f"{s.rows[0]} is no file of rows, which has {', '.join(sorted(KEYS))}")
+        raise ValueError(f"{file} is no file of rows, which has {', '.join(sorted(KEYS))}")
     seeds, missing = wanted["seeds"], []
     systems = read_seed_scores(wanted["systems"], seeds, missing)
-    groups = [
-        (group["ablation"], read_seed_scores(group["rows"], group.get("seeds", seeds), missing))
+    ablations = {
+        group["ablation"]: read_seed_scores(group["rows"], group.get("seeds", seeds), missing)
         for group in wanted.get("ablations", [])
-    ]
-    if missing and not s.allow_missing:
+    }
+    if missing and not allow_missing:
         raise FileNotFoundError(
-            f"{len(missing)} runs of {s.rows[0]} are missing or not finished: {a_few(missing)}. Run the pipeline "
+            f"{len(missing)} runs of {file} are missing or not finished: {a_few(missing)}. Run the pipeline "
             "that makes them, or pass --allow_missing to leave out their rows"
         )
     if not systems:
-        raise ValueError(f"{s.rows[0]}: not one row of `systems` has all its runs")
-    check_same_pairs([*systems, *(row for _, rows in groups for row in rows)])
-
-    order = order_sentences(systems)
-    lines = [*system_lines(systems, wanted["paper"]), "", *(f"- {sentence}" for sentence in order)]
-    for title, rows in groups:
-        lines += ["", *ablation_lines(title, rows)] if rows else []
-    lines += ["", f"Left out, not finished: {', '.join(missing)}."] if missing else []
-    print("\n".join(lines))
-    found = {
-        "paper": wanted["paper"],
-        "systems": [row.as_dict() for row in systems],
-        "order": order,
-        "ablations": [{"ablation": title, "rows": [row.as_dict() for row in rows]} for title, rows in groups],
-        "missing": missing,
-    }
-    if s.out:
-        with atomic_file(s.out) as temporary:
-            temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
-        with atomic_file(Path(s.out).with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    return found
+        raise ValueError(f"{file}: not one row of `systems` has all its runs")
+    check_same_pairs([*systems, *(row for rows in ablations.values() for row in rows)])
+    return SeedTable(wanted["paper"], systems, ablations, missing)
 
 
 def check_same_pairs(rows: list[SeedScores]) -> None:
@@ -121,7 +141,3 @@ def ablation_lines(title: str, rows: list[SeedScores]) -> list[str]:
         over = "" if row is first else row.over(first).shown("+.4f")
         lines += [f"| {row.name} | {row.shown()} | {over} | {len(row.scores)} |"]
     return lines
-
-
-if __name__ == "__main__":
-    main()

@@ -4,9 +4,14 @@ Similar captions on both sides of a split leak. At each threshold, folds that ke
 (`similarity_groups`) are compared with random folds of the same sizes: what those score more is
 their flattery. A low threshold may join most images into one group, which is then predicted from few others.
 
-    python src/fold_study.py --data input/flickr8k
-    python src/fold_study.py --data input/flickr8k --encoder outputs/flickr8k/clip --thresholds 0.8 0.85 0.9
+    python src/studies/fold_study.py --data input/flickr8k
+    python src/studies/fold_study.py --data input/flickr8k --encoder outputs/flickr8k/clip --thresholds 0.8 0.85 0.9
 """
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when nothing is installed
 
 import json
 from dataclasses import dataclass, field

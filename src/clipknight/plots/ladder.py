@@ -1,27 +1,21 @@
 """The way up: runs in the order in which they were tried, each one's valid Avg-Cos and what it gained over the last.
 
-Read from what the runs saved, so nothing is computed anew; a blend's score is the cross-fitted one. Written are a JSON
-file, and beside it the table as Markdown and a picture (PNG).
-
-    python src/score_ladder.py flickr8k/b_frozen flickr8k/a flickr8k/ensemble --out outputs/flickr8k/ladder.json
-    python src/score_ladder.py b a ensemble --labels "Model B" "Model A" "the ensemble"
+Read from what the runs saved, so nothing is computed anew; a blend's score is the cross-fitted one.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS
-from clipknight.plots.ensemble_plots import ladder_plot
-from clipknight.settings import parse
 from clipknight.training.runs import Run
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of score_ladder.py"""
+class LadderSettings:
+    """Settings of score.py ladder"""
 
     runs: list[str] = field(default_factory=list)
     """names of runs, as free words"""
@@ -31,29 +25,34 @@ class Settings:
     """JSON file; the table (.md) and the picture (.png) go beside it"""
 
 
-@user_errors
-def main(argv=None) -> list[dict]:
-    s = parse(Settings, argv, __doc__, positional="runs")
-    if not s.runs:
-        raise ValueError("name the runs, the first one first")
-    if s.labels and len(s.labels) != len(s.runs):
-        raise ValueError(f"{len(s.labels)} labels for {len(s.runs)} runs: give each one a label, or none")
-    runs = [Run.open(name) for name in s.runs]
-    ladder = [rung(run) for run in runs]
-    check_comparable(runs, ladder)
-    for i, (step, label) in enumerate(zip(ladder, s.labels or s.runs)):
-        step["label"] = label
-        step["gain"] = step["avg_cos"] - ladder[i - 1]["avg_cos"] if i else None
-    table = as_markdown(ladder)
-    print(table)
-    out = Path(s.out)
+def ladder_of_runs(s: LadderSettings) -> list[dict]:
+    """the way up: each run's valid Avg-Cos, and what it gained over the one before"""
+    from clipknight.plots.ensemble_plots import ladder_plot
+
+    ladder, out = read_ladder(s.runs, s.labels), Path(s.out)
+    print(as_markdown(ladder))
     with atomic_file(out.with_suffix(".md")) as temporary:
-        temporary.write_text(table + "\n", encoding="utf-8")
+        temporary.write_text(as_markdown(ladder) + "\n", encoding="utf-8")
     with atomic_file(out.with_suffix(".png")) as temporary:
         ladder_plot(ladder).savefig(temporary, dpi=120)
     with atomic_file(out) as temporary:
         temporary.write_text(json.dumps(ladder, indent=1), encoding="utf-8")
     print(f"-> {out}")
+    return ladder
+
+
+def read_ladder(names: Sequence[str], labels: Sequence[str] = ()) -> list[dict]:
+    """What each run says of its score, under its label (by default its name), and its gain over the one before."""
+    if not names:
+        raise ValueError("name the runs, the first one first")
+    if labels and len(labels) != len(names):
+        raise ValueError(f"{len(labels)} labels for {len(names)} runs: give each one a label, or none")
+    runs = [Run.open(name) for name in names]
+    ladder = [rung(run) for run in runs]
+    check_comparable(runs, ladder)
+    for i, (step, label) in enumerate(zip(ladder, labels or names)):
+        step["label"] = label
+        step["gain"] = step["avg_cos"] - ladder[i - 1]["avg_cos"] if i else None
     return ladder
 
 
@@ -93,7 +92,3 @@ def as_markdown(ladder: list[dict]) -> str:
         gain = "" if step["gain"] is None else f"{step['gain']:+.4f}"
         lines.append(f"| {step['label']} | {score} | {gain} | {step['pairs']:,} | {step['seed']} | {step['how']} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,16 @@
 """Pack Model A and Knight as starter weights: what a new user captions with, in 16 bits and without what resumes.
 
-python src/pack_starter.py --image_run flickr8k/a --knight_run flickr8k/knight_coco
+python src/studies/pack_starter.py --image_run flickr8k/a --knight_run flickr8k/knight_coco
 """
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when nothing is installed
 
 import json
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from clipknight.errors import user_errors
 from clipknight.files import atomic_folder
