@@ -56,6 +56,15 @@ def test_makes_the_folders_above(tmp_path, write):
     assert list(contents(tmp_path).values()) == ["new"]
 
 
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_every_file_is_synced_through_a_handle_that_can_write(tmp_path, monkeypatch, write):
+    """Windows refuses to sync any other."""
+    writable = []
+    monkeypatch.setattr(files.os, "fsync", lambda handle: writable.append(os.write(handle, b"") == 0))
+    write(tmp_path / "target")
+    assert writable == [True] * len([path for path in tmp_path.rglob("*") if path.is_file()])
+
+
 def test_the_suffix_stays_for_writers_that_choose_by_it(tmp_path):
     with atomic_file(tmp_path / "table.parquet") as temporary:
         assert temporary.suffix == ".parquet" and temporary.parent == tmp_path
