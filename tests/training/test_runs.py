@@ -1,8 +1,13 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.predictors import load_predictor
+from clipknight.training import runs
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -40,19 +45,82 @@ def test_overwriting_is_refused_unless_asked_for():
     run = Run.start("runs/there", Settings())
     run.log(epoch=0)
     with pytest.raises(FileExistsError, match="exists: pass --resume to go on with it or --overwrite to replace it"):
+        Run.start("runs/there", Settings(), resume=False)
+    with pytest.raises(FileExistsError, match="exists: pass --overwrite to replace it"):
         Run.start("runs/there", Settings())
     assert run.events()
     replaced = Run.start("runs/there", Settings(data="other"), overwrite=True)
     assert replaced.events() == [] and replaced.settings["data"] == "other"
 
 
-@pytest.mark.parametrize("name", ["not_a_run", ""])
-def test_what_is_no_run_is_never_removed(outputs, name):
+def test_what_is_no_run_is_never_removed(outputs):
     (outputs / "not_a_run").mkdir(exist_ok=True)
     (outputs / "not_a_run" / "photo.jpg").touch()
     with pytest.raises(FileExistsError, match="is not a run's folder: choose another --run"):
+        Run.start("not_a_run", Settings(), overwrite=True)
+    with pytest.raises(FileNotFoundError, match="is no run to go on with: leave out --resume"):
+        Run.start("not_a_run", Settings(), resume=True)
+    assert [path.name for path in (outputs / "not_a_run").iterdir()] == ["photo.jpg"]
+
+
+def test_what_is_not_the_runs_own_stays(outputs, capsys):
+    run = Run.start("runs/with_notes", Settings())
+    run.save_predictions("valid", ROWS)
+    run.log(epoch=0)
+    (run.folder / "thesis.txt").write_text("precious")
+    Run.start("runs/with_notes", Settings(lr=1), overwrite=True)
+    assert sorted(path.name for path in run.folder.iterdir()) == ["run.json", "settings.yaml", "thesis.txt"]
+    assert "thesis.txt is not of the run and stays" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "../esc", "a/../../b", "-x", "~/x", "a\nb", "a:b", "a//b", "n" * 300, "embeddings/x"]
+)
+def test_what_is_no_name_for_a_run(outputs, name):
+    before = sorted(outputs.rglob("*"))
+    with pytest.raises(ValueError, match="--run") as refused:
         Run.start(name, Settings(), overwrite=True)
-    assert (outputs / "not_a_run" / "photo.jpg").exists()
+    assert len(str(refused.value)) < 300 and sorted(outputs.rglob("*")) == before
+
+
+def test_a_run_lies_in_no_other(outputs):
+    Run.start("runs/outer", Settings())
+    with pytest.raises(FileExistsError, match="lies inside the run .*outer: choose another --run"):
+        Run.start("runs/outer/predictions", Settings(), overwrite=True)
+    (outputs / "runs" / "file").touch()
+    with pytest.raises(FileExistsError, match="is no folder: choose another --run"):
+        Run.start("runs/file", Settings(), overwrite=True)
+
+
+WRITING = """
+import dataclasses, sys
+from clipknight.training import runs
+from clipknight.training.runs import Run
+run = Run.start(sys.argv[1], dataclasses.make_dataclass("Settings", [])())
+print("writing", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_run_has_one_writer(tmp_path):
+    name, source = str(tmp_path / "mine"), str(Path(runs.__file__).parents[2])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = os.environ | {"PYTHONPATH": source}
+    with subprocess.Popen([sys.executable, "-c", WRITING, name], **pipes, env=environment) as other:
+        assert other.stdout.readline() == "writing\n"
+        with pytest.raises(FileExistsError, match="another process is writing to the run .*mine"):
+            Run.start(name, Settings(), overwrite=True)
+        other.kill()
+    Run.start(name, Settings(), overwrite=True)
+
+
+def test_an_unfinished_run_says_how_to_finish_it():
+    run = Run.start("runs/begun", Settings(), "model_a")
+    with pytest.raises(FileNotFoundError, match="not finished: go on with .* --run runs/begun --overwrite"):
+        run.predictions("test")
+    (run.folder / "last").mkdir()
+    with pytest.raises(FileNotFoundError, match="not finished: go on with .* --run runs/begun --resume"):
+        run.predictions("test")
 
 
 def test_resuming_goes_on_with_the_same_settings_only():
@@ -104,6 +172,7 @@ def test_a_line_cut_by_a_kill_is_left_out():
 
 def test_predictions():
     run = Run.start("runs/predicting", Settings())
+    run.finish()
     with pytest.raises(
         FileNotFoundError, match="no predictions for 'test': python src/predict.py --run runs/predicting"
     ):

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -22,9 +21,12 @@ from clipknight.embedding.embeddings import Embeddings
 from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS, existing
 from clipknight.processes import in_main_process, wait_for_everyone
+from clipknight.saved_files import read_description
 from clipknight.settings import load_settings, save_settings
+from clipknight.training.run_folders import check_name, claim, clear, refuse_unless_free, release
 
 # Runs made before 0.4.0 name the class that predicts, by the place it had then.
+SCRIPTS_OF_RUNS = ("train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend")
 KINDS_OF_OLD_RUNS = {
     "clipknight.model_a:ModelAPredictor": "model_a",
     "clipknight.model_b:ModelBPredictor": "model_b",
@@ -43,36 +45,34 @@ class Run:
     folder: Path
 
     @classmethod
-    def start(cls, name: str, settings, kind: str = "", resume: bool = False, overwrite: bool = False, **info) -> "Run":
+    def start(
+        cls, name: str, settings, kind: str = "", resume: bool | None = None, overwrite: bool = False, **info
+    ) -> "Run":
         """Make `outputs/<name>/`. FileExistsError for an existing run unless it is resumed or overwritten.
 
+        No other process writes into the run until it is finished or this process ends.
         `kind` says what the folder holds: model_a, model_b, blend, bands (these predict), clip, knight,
         maccap. `info` goes into run.json.
         """
         run = cls.at(name)
         if in_main_process():
             run.refuse_unless_free(resume, overwrite)
-            if run.folder.exists() and not resume:
-                shutil.rmtree(run.folder)
-            if (run.folder / "settings.yaml").is_file() and run.exists:
+            claim(run.folder)
+            if resume and (run.folder / "settings.yaml").is_file():
                 run._check_same(settings)
+            if not resume:
+                # First, so that a kill at any instant leaves a run that --overwrite may replace.
+                script = Path(sys.argv[0]).stem
+                run._write_info({"script": script, "kind": kind, "machine": machine(), "finished": False, **info})
+                clear(run.folder)
             save_settings(settings, run.folder / "settings.yaml")
-        if in_main_process() and not run.exists:
-            run._write_info(
-                {
-                    "script": Path(sys.argv[0]).stem,
-                    "kind": kind,
-                    "machine": machine(),
-                    "finished": False,
-                    **info,
-                }
-            )
         wait_for_everyone()
         return run
 
     @classmethod
     def at(cls, name: str) -> "Run":
-        """The run called `name`, whether it exists or not."""
+        """The run called `name`, whether it exists or not. ValueError for what is no name."""
+        check_name(str(name))
         return cls(Path(name) if Path(name).is_absolute() else OUTPUTS / name)
 
     @classmethod
@@ -84,14 +84,10 @@ class Run:
             raise FileNotFoundError(f"no run {str(name)!r} in {OUTPUTS}; there are: {', '.join(there) or 'none yet'}")
         return cls(folder)
 
-    def refuse_unless_free(self, resume: bool = False, overwrite: bool = False) -> None:
-        """FileExistsError for a run that would be lost. Scripts ask before minutes of work, and start afterwards."""
-        if not self.folder.exists() or resume or not in_main_process():
-            return
-        if not overwrite:
-            raise FileExistsError(f"{self.folder} exists: pass --resume to go on with it or --overwrite to replace it")
-        if not self.exists and any(self.folder.iterdir()):
-            raise FileExistsError(f"{self.folder} is not a run's folder: choose another --run")
+    def refuse_unless_free(self, resume: bool | None = None, overwrite: bool = False) -> None:
+        """The errors of `start`, which scripts ask for before minutes of work; `resume`: None where they cannot."""
+        if in_main_process():
+            refuse_unless_free(self.folder, resume, overwrite)
 
     @property
     def name(self) -> str:
@@ -103,7 +99,7 @@ class Run:
 
     @property
     def info(self) -> dict:
-        return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        return read_description(self.folder / "run.json", f"run {self.name!r} must be made again, with --overwrite")
 
     @property
     def kind(self) -> str:
@@ -111,14 +107,22 @@ class Run:
         info = self.info
         return info.get("kind") or KINDS_OF_OLD_RUNS.get(info.get("predictor", ""), "")
 
+    def to_finish(self) -> str:
+        """What to say of a run that was killed or is still being made."""
+        way = "--resume" if (self.folder / "last").is_dir() else "--overwrite"
+        script = self.info.get("script")
+        script = f"src/{script}.py" if script in SCRIPTS_OF_RUNS else "the script that made it"
+        return f"it is not finished: go on with {script} --run {self.name} {way}"
+
     @property
     def finished(self) -> bool:
-        return self.info["finished"]
+        return bool(self.info.get("finished"))
 
     def finish(self, **summary) -> None:
         """Mark the run complete and keep its scores."""
         if in_main_process():
             self._write_info({**self.info, "finished": True, "summary": summary})
+            release(self.folder)
 
     def log(self, **event) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -133,7 +137,11 @@ class Run:
         """All logged lines, in order; a line cut short by a kill is left out."""
         file = self.folder / "metrics.jsonl"
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        whole = [(number, line) for number, line in enumerate(lines, 1) if line.endswith("}")]
+        try:
+            return [json.loads(line) for number, line in whole]
+        except ValueError as error:
+            raise ValueError(f"{file} holds a line that is no JSON ({error}): delete that line") from error
 
     def forget_events_after(self, **position) -> None:
         """Drop logged lines beyond the resumed position, so that a resumed log equals an unbroken one."""
@@ -153,6 +161,8 @@ class Run:
         """Saved predictions of a split. FileNotFoundError says which command makes them."""
         folder = self.folder / "predictions" / split
         if not folder.is_dir():
+            if not self.finished:
+                raise FileNotFoundError(f"run {self.name!r} has no predictions for {split!r}, for {self.to_finish()}")
             raise FileNotFoundError(
                 f"run {self.name!r} has no predictions for {split!r}: "
                 f"python src/predict.py --run {self.name} --data DATASET --split {split}"
