@@ -18,10 +18,15 @@ _claimed: dict[Path, filelock.FileLock] = {}
 
 def check_name(name: str) -> None:
     """ValueError for a name that is none: empty, leading out of outputs/, or with letters that files cannot have."""
-    parts = name.removeprefix("/").split("/")
+    path = Path(name)
+    parts = name.removeprefix(path.anchor).replace("\\", "/").split("/") if path.is_absolute() else name.split("/")
     if not name.strip():
         raise ValueError("a run needs a name: --run NAME")
-    if any(part.strip() in ("", ".", "..") for part in parts) or parts[0].startswith(("-", "~")) or ODD.search(name):
+    if (
+        any(part.strip() in ("", ".", "..") for part in parts)
+        or parts[0].startswith(("-", "~"))
+        or any(map(ODD.search, parts))
+    ):
         raise ValueError(f"--run {name[:80]!r} is no name for a run: use letters, digits, _ and -, as in study/a_1")
     if len(name) > LONGEST_NAME or any(len(part.encode()) > LONGEST_NAME for part in parts):
         raise ValueError(f"--run {name[:40]!r}… is too long a name: at most {LONGEST_NAME} letters")
