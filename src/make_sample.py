@@ -20,7 +20,7 @@ from clipknight.files import atomic_folder
 from clipknight.paths import ROOT
 from clipknight.sample.drawing import FPS, draw, draw_frames
 from clipknight.sample.questions import write_questions
-from clipknight.sample.scenes import Clip, Scene, draw_clips, draw_scenes
+from clipknight.sample.scenes import Scene, draw_clips, draw_scenes
 from clipknight.settings import parse
 
 import av
@@ -30,7 +30,7 @@ from joblib import Parallel, delayed
 from PIL import Image
 from tqdm import tqdm
 
-VERSION = 1  # of the drawings: raise it when the same settings would draw something else
+VERSION = 2  # of the drawings: raise it when the same settings would draw something else
 SPLIT_LISTS = {"train": "sample.trainImages.txt", "valid": "sample.devImages.txt", "test": "sample.testImages.txt"}
 
 
@@ -120,21 +120,21 @@ def in_parallel(jobs: list, name: str) -> list:
 
 
 def save_picture(folder: Path, seed: int, scene: Scene, split: str) -> dict:
-    """Draw and write one picture; returns what `scenes.json` tells of it."""
+    """Draw and write one picture; returns what `scenes.json` records of it."""
     cv2.setNumThreads(1)  # the cores are busy with other pictures
     picture, boxes = draw(scene, seed)
     file = f"{scene.id}.jpg"
     Image.fromarray(picture).save(folder / file, quality=92)
     objects = [
-        {"name": g.name.replace("_", " "), "colour": g.colour, "count": g.count, "size": g.size}
-        | {"boxes": [box for box, placed in zip(boxes, scene.placed, strict=True) if placed.group == i]}
-        for i, g in enumerate(scene.groups)
+        {"name": g.name, "colour": g.colour, "count": g.count, "size": g.size}
+        | {"boxes": [box for box, placed in zip(boxes, scene.placed, strict=True) if placed.group is g]}
+        for g in scene.groups
     ]
-    told = {"style": scene.style, "background": scene.background, "weather": scene.weather, "relation": scene.relation}
-    return {"id": scene.id, "file": file, "split": split, **told, "objects": objects}
+    around = {"style": scene.style, "background": scene.background, "relation": scene.relation}
+    return {"id": scene.id, "file": file, "split": split, **around, "objects": objects}
 
 
-def save_clip(folder: Path, seed: int, clip: Clip, suffix: str) -> str:
+def save_clip(folder: Path, seed: int, clip: Scene, suffix: str) -> str:
     """Draw and write one clip; returns its file name."""
     cv2.setNumThreads(1)
     file = f"{clip.id}.{suffix}"
@@ -153,7 +153,7 @@ def save_clip(folder: Path, seed: int, clip: Clip, suffix: str) -> str:
     return file
 
 
-def write_table(path: Path, key: str, files: Iterable[str], described: Iterable[Scene | Clip]):
+def write_table(path: Path, key: str, files: Iterable[str], described: Iterable[Scene]):
     """Kaggle's caption table: a header, then one row for each caption."""
     with open(path, "w", newline="", encoding="utf-8") as handle:
         table = csv.writer(handle, lineterminator="\n")

@@ -1,4 +1,6 @@
-"""A pen for antialiased, shaded shapes in unit coordinates (x right, y down), and the sample's colours."""
+"""A pen for antialiased, shaded shapes on a sheet of 100 by 100 (x right, y down), and the sample's colours."""
+
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -20,14 +22,16 @@ COLOURS: dict[str, Colour] = {
     "black": (52, 52, 60),
 }
 INK, PAPER, WOOD, LEAF, STEEL = (34, 34, 42), (250, 248, 242), (126, 84, 52), (78, 142, 62), (150, 156, 166)
-GLASS, GOLD, ROSE, BEAK = (186, 222, 240), (240, 196, 76), (232, 128, 140), (240, 158, 48)
+GLASS, GOLD, ROSE, BEAK, LIGHT = (186, 222, 240), (240, 196, 76), (232, 128, 140), (240, 158, 48), (255, 240, 170)
+
+_TURN = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
     """Darker below 1, nearer to white above."""
-    if factor <= 1:
-        return tuple(int(v * factor) for v in colour)
-    return tuple(int(v + (255 - v) * min(factor - 1, 1)) for v in colour)
+    towards = 0 if factor <= 1 else 255
+    return tuple(int(v + (towards - v) * min(abs(factor - 1), 1)) for v in colour)
 
 
 def curve(points, closed: bool, steps: int = 8) -> np.ndarray:
@@ -41,30 +45,30 @@ def curve(points, closed: bool, steps: int = 8) -> np.ndarray:
     return path if closed else np.vstack([path, p[-2]])
 
 
-_TURN = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
-
-
 class Pen:
-    """Antialiased shapes in unit coordinates on a premultiplied RGBA canvas (size, size, 4) uint8.
+    """Draws on a premultiplied RGBA canvas (size, size, 4) uint8; every length is in hundredths of its width.
 
     `light` is the strength of the shading across each shape, from the upper left; 0 draws flat and without outline.
     """
 
     def __init__(self, size: int, light: float = 0.22):
-        self.size, self.light = size, light
+        self.size, self.light, self.mirrored = size, light, False
         self.image = np.zeros((size, size, 4), np.uint8)
+
+    def sides(self) -> Iterator[None]:
+        """Two rounds: what is drawn in the first appears in the second mirrored at the middle."""
+        for self.mirrored in (False, True):
+            yield
+        self.mirrored = False
 
     def fill(self, colour: Colour, points):
         """The polygon `points` (N, 2)."""
-        p = np.asarray(points, float) * self.size
+        p = self._pixels(points)
         if not self.light:
             cv2.fillPoly(self.image, [_fixed(p)], (*colour, 255), cv2.LINE_AA, 4)
             return
         (x0, y0), (x1, y1) = np.floor(p.min(0)).astype(int) - 1, np.ceil(p.max(0)).astype(int) + 2
         x0, y0, x1, y1 = np.clip([x0, y0, x1, y1], 0, self.size)
-        if x0 >= x1 or y0 >= y1:
-            return
         part, outline = self.image[y0:y1, x0:x1], [_fixed(p - (x0, y0))]
         mask = np.zeros(part.shape[:2], np.uint8)
         cv2.fillPoly(mask, outline, 255, cv2.LINE_AA, 4)
@@ -84,26 +88,27 @@ class Pen:
 
     def oval(self, colour: Colour, x, y, rx, ry=None, turn=0.0):
         """`turn` in degrees, clockwise."""
-        points, (cos, sin) = _CIRCLE * (rx, ry or rx), (np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn)))
-        self.fill(colour, points @ ((cos, sin), (-sin, cos)) + (x, y) if turn else points + (x, y))
+        cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+        self.fill(colour, _CIRCLE * (rx, ry or rx) @ ((cos, sin), (-sin, cos)) + (x, y))
 
     def box(self, colour: Colour, x0, y0, x1, y1, r=0.0):
         """A rectangle with corners of radius `r`."""
-        if not r:
-            return self.poly(colour, (x0, y0), (x1, y0), (x1, y1), (x0, y1))
-        t = np.deg2rad(np.arange(0, 91, 15))
-        corners = ((x1 - r, y1 - r, 0), (x0 + r, y1 - r, 90), (x0 + r, y0 + r, 180), (x1 - r, y0 + r, 270))
-        arcs = [(x + r * np.cos(t + np.deg2rad(a)), y + r * np.sin(t + np.deg2rad(a))) for x, y, a in corners]
-        self.fill(colour, np.concatenate([np.stack(arc, 1) for arc in arcs]))
+        self.fill(colour, _CIRCLE * r + np.where(_CIRCLE > 0, (x1 - r, y1 - r), (x0 + r, y0 + r)))
 
     def line(self, colour: Colour, width, *points):
         """The smooth open stroke through `points`, its ends round."""
-        path = _fixed(curve(points, closed=False) * self.size)
-        cv2.polylines(self.image, [path], False, (*colour, 255), max(1, round(width * self.size)), cv2.LINE_AA, 4)
+        self._stroke(colour, width, curve(points, closed=False), closed=False)
 
     def ring(self, colour: Colour, width, x, y, r):
-        path = _fixed((_CIRCLE * r + (x, y)) * self.size)
-        cv2.polylines(self.image, [path], True, (*colour, 255), max(1, round(width * self.size)), cv2.LINE_AA, 4)
+        self._stroke(colour, width, _CIRCLE * r + (x, y), closed=True)
+
+    def _stroke(self, colour: Colour, width, path, closed: bool):
+        thick = max(1, round(width * self.size / 100))
+        cv2.polylines(self.image, [_fixed(self._pixels(path))], closed, (*colour, 255), thick, cv2.LINE_AA, 4)
+
+    def _pixels(self, points) -> np.ndarray:
+        p = np.asarray(points, float)
+        return (p * (-1, 1) + (100, 0) if self.mirrored else p) * self.size / 100
 
 
 def _fixed(pixels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Questions about the built-in sample's pictures, answered from what its scenes.json tells of each."""
+"""Questions about the built-in sample's pictures, answered from what scenes.json records of each."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clipknight.data.questions import OR
 from clipknight.files import atomic_file
-from clipknight.sample.captions import COLOUR_WORDS, pick, plural
+from clipknight.sample.captions import COLOUR_WORDS, add_s, pick
 from clipknight.sample.world import THINGS
 
 import numpy as np
@@ -43,25 +43,21 @@ def write_questions(scenes: Sequence[dict], images: str, folder: str | Path, see
 def _of_scene(draw: np.random.Generator, things: list[dict], held: list[str]) -> Iterator[tuple[str, str, tuple]]:
     """(kind, question, answers) about one of the things, by draw."""
     thing, *others = [things[i] for i in draw.permutation(len(things))]
-    names = _nouns(thing["name"])
+    nouns = THINGS[thing["name"]].nouns
     if thing["colour"]:
         verb = "is" if thing["count"] == 1 else "are"
         answers = COLOUR_WORDS.get(thing["colour"], (thing["colour"],))
-        yield "colour", f"What colour {verb} the {_told(thing)}?", answers
-    yield "count", f"How many {plural(names[0])} are there in the picture?", (str(thing["count"]),)
-    besides = f" besides the {_told(others[0])}" if others else ""
-    yield "object", f"What is in the picture{besides}?", (*names, *map(plural, names))
+        yield "colour", f"What colour {verb} the {_noun(thing)}?", answers
+    yield "count", f"How many {add_s(nouns[0])} are there in the picture?", (str(thing["count"]),)
+    besides = f" besides the {_noun(others[0])}" if others else ""
+    yield "object", f"What is in the picture{besides}?", (*nouns, *map(add_s, nouns))
     there = draw.random() < 0.5
     absent = [name for name in held if name not in {thing["name"] for thing in things}]
-    noun = names[0] if there else _nouns(pick(draw, absent))[0]
+    noun = nouns[0] if there else THINGS[pick(draw, absent)].nouns[0]
     article = "an" if noun[0] in "aeiou" else "a"
     yield "yes/no", f"Is there {article} {noun} in the picture?", ("yes" if there else "no",)
 
 
-def _nouns(name: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(THINGS[name.replace(" ", "_")].nouns))
-
-
-def _told(thing: dict) -> str:
-    noun = _nouns(thing["name"])[0]
-    return noun if thing["count"] == 1 else plural(noun)
+def _noun(thing: dict) -> str:
+    noun = THINGS[thing["name"]].nouns[0]
+    return noun if thing["count"] == 1 else add_s(noun)
