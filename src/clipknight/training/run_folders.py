@@ -1,5 +1,6 @@
 """Folders of runs: which names they may have, who may write into them, and what may be deleted there."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -28,7 +29,7 @@ def check_name(name: str) -> None:
         or any(map(ODD.search, parts))
     ):
         raise ValueError(f"--run {name[:80]!r} is no name for a run: use letters, digits, _ and -, as in study/a_1")
-    if len(name) > LONGEST_NAME or any(len(part.encode()) > LONGEST_NAME for part in parts):
+    if len(name) > LONGEST_NAME or any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
         raise ValueError(f"--run {name[:40]!r}… is too long a name: at most {LONGEST_NAME} letters")
     if name.split("/")[0] in ("embeddings", "frames"):
         raise ValueError(f"--run {name!r}: outputs/{parts[0]} is the cache of encoded data; choose another name")
