@@ -19,16 +19,16 @@ $(READY): requirements.txt
 demo: $(READY)  ## everything on a synthetic sample, captions of real photographs: outputs/report.html, outputs/submission.csv
 	$(BIN)/python src/pipeline.py configs/sample.yaml
 
-flickr8k: $(READY)  ## README's score table, from input/flickr8k (an hour on 2 cores; goes on after a kill)
+flickr8k: $(READY)  ## the first table of docs/results.md, from input/flickr8k (an hour on 2 cores; goes on after a kill)
 	$(BIN)/python src/pipeline.py configs/flickr8k.yaml
 
 table1: $(READY)  ## Table 1 of Che et al. on Flickr8k, three seeds, with ablations: outputs/table1/table.md (an hour on 2 cores)
 	$(BIN)/python src/pipeline.py configs/table1/systems.yaml configs/table1/ablations.yaml
 
-ladder: $(READY)  ## README's best ensemble, after make flickr8k and make captions (an hour on 2 cores)
+ladder: $(READY)  ## the best ensemble of docs/results.md, after make flickr8k and make captions (an hour on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_ladder.yaml
 
-captions: $(READY)  ## README's caption table, from input/flickr8k and the runs of make flickr8k (40 minutes on 2 cores)
+captions: $(READY)  ## the caption table of docs/results.md, from input/flickr8k and the runs of make flickr8k (40 minutes on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_captions.yaml
 
 study: $(READY)  ## what matters in Knight: outputs/study/table.md, after make flickr8k (an hour on 2 cores)
