@@ -16,10 +16,10 @@ def break_off(monkeypatch, main, argv, saves, before=False):
     """Run `main` until the training state has been saved `saves` times, then as if killed; `before` drops the last."""
     save, done = TrainingState.save, []
 
-    def save_then_stop(state, file):
-        done.append(file)
+    def save_then_stop(state):
+        done.append(state.position)
         if not (before and len(done) == saves):
-            save(state, file)
+            save(state)
         if len(done) == saves:
             raise KeyboardInterrupt
 

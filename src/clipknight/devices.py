@@ -8,6 +8,8 @@ encoding and training up to twice as fast (benchmarks/encoding_speed.py), for a 
 import ctypes
 import functools
 
+from clipknight.processes import own_device, process_count
+
 import torch
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # mallopt's parameters, as in glibc's malloc.h
@@ -26,8 +28,13 @@ def keep_freed_memory() -> bool:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU, for which freed memory is kept."""
-    if name == "auto":
+    """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU, for which freed memory is kept.
+
+    Of several processes each has a GPU of its own.
+    """
+    if process_count() > 1 and name in ("auto", "cuda", "cpu"):
+        name = own_device(cpu=name == "cpu" or not torch.cuda.is_available())
+    elif name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cpu":

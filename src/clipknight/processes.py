@@ -1,17 +1,62 @@
 """Several processes of one training, as `accelerate launch` or `torchrun` start them: who writes, and waiting."""
 
 import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+# Longer than the slowest step that others wait for: NCCL's own ten minutes end an encoding of a large dataset.
+LONGEST_WAIT = timedelta(days=2)
+
+
+def process_count() -> int:
+    """How many processes `accelerate launch` or `torchrun` started together."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def process_index() -> int:
+    """Which of them this one is, from 0."""
+    return int(os.environ.get("RANK", 0))
 
 
 def in_main_process() -> bool:
-    """Whether this process writes: the first that `accelerate launch` or `torchrun` started, or the only one."""
-    return int(os.environ.get("RANK", 0)) == 0
+    """Whether this process writes: the first of them, or the only one."""
+    return process_index() == 0
+
+
+def own_device(cpu: bool) -> "torch.device":
+    """Join the other processes, and this process's own device: a GPU for itself, or the CPU."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=cpu, timeout=LONGEST_WAIT).device
 
 
 def wait_for_everyone() -> None:
     """Until all started processes are here; nothing where there is one."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if process_count() > 1:
         import torch
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+        own_device(cpu=not torch.cuda.is_available())  # where no model was loaded before, which decides the device
+        PartialState().wait_for_everyone()
+
+
+def of_main_process(value):
+    """The main process's `value`, in every process."""
+    if process_count() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    wait_for_everyone()
+    return broadcast_object_list([value])[0]
+
+
+def of_all_processes(values: list) -> list:
+    """The `values` of all processes in one list, in the processes' order, in every process."""
+    if process_count() == 1:
+        return values
+    from accelerate.utils import gather_object
+
+    return gather_object(values)

@@ -3,7 +3,7 @@
 Towers fine-tuned from the same weights by other seeds, rates or augmentations often have a mean that sees better than
 each of them, at the cost of one. The mean has no head and no joint space: both are learnt anew in a minute.
 
-    python src/studies/average_towers.py --runs a a_seed1 a_mixup --run soup
+    python src/studies/average_towers.py --runs a a_seed1 a_seed2 --run soup
     python src/train_a.py --data input/flickr8k --run a_soup --encoder outputs/soup --epochs 0
     python src/train_clip.py --data input/flickr8k --run clip_soup --encoder outputs/soup --epochs 0
 """

@@ -73,9 +73,9 @@ def test_what_is_left_over_is_not_always_the_longest(captions):
 
 
 def test_going_on_within_an_epoch(captions):
-    batches, loader = caption_batches(captions, 8, seed=0)
+    loader = caption_batches(captions, 8, seed=0)
     whole = [tokens for _, tokens, _ in loader]
-    batches.set_position(0, 20)
+    loader.batch_sampler.set_position(0, 20)
     rest = [tokens for _, tokens, _ in loader]
     assert len(rest) == 5 and all(torch.equal(a, b) for a, b in zip(whole[20:], rest, strict=True))
 
@@ -83,3 +83,9 @@ def test_going_on_within_an_epoch(captions):
 def test_a_batch_larger_than_the_corpus_is_refused(captions):
     with pytest.raises(ValueError, match="a batch of 204 does not fit 203 training rows: lower --batch_size"):
         caption_batches(captions, 204, seed=0)
+
+
+def test_two_processes_see_at_each_step_what_one_sees(captions):
+    one, two = CaptionBatches(captions, 16, seed=0), CaptionBatches(captions, 8, seed=0, processes=2)
+    halves = rows_of(two, 1)
+    assert [a + b for a, b in zip(halves[::2], halves[1::2], strict=True)] == rows_of(one, 1)

@@ -1,7 +1,8 @@
 from clipknight.data.datasets import read_dataset
 from clipknight.data.images import read_image
 from clipknight.embedding.clip import load_clip
-from clipknight.ensemble.training_images import BatchMixing, EpochBatches, TrainingImages, training_transform
+from clipknight.ensemble.training_images import TrainingImages, training_transform
+from clipknight.training.batches import EpochBatches
 
 import numpy as np
 import pytest
@@ -87,65 +88,3 @@ def test_pixels_are_scaled_as_the_encoder_asks(encoder, tmp_path):
     Image.new("RGB", (40, 40), (255, 0, 255)).save(tmp_path / "a.png")
     pixels = TrainingImages([str(tmp_path / "a.png")], training_transform(encoder, 10, True, 0.5), 0)[0, 0][0]
     np.testing.assert_allclose(pixels.mean((1, 2)), [1, -1, 1], atol=1e-5)
-
-
-def test_every_epoch_has_its_own_order_of_all_rows():
-    batches = EpochBatches(10, 3, seed=0)
-    seen = []
-    for epoch in (0, 1, 0):
-        batches.set_position(epoch, 0)
-        epoch_batches = list(batches)
-        assert [len(b) for b in epoch_batches] == [3, 3, 3] and len(batches) == 3
-        assert {e for b in epoch_batches for e, _ in b} == {epoch}
-        seen.append([row for b in epoch_batches for _, row in b])
-        assert len(set(seen[-1])) == 9
-    assert seen[0] == seen[2] != seen[1]
-    assert list(EpochBatches(10, 3, seed=1)) != list(EpochBatches(10, 3, seed=0))
-
-
-@pytest.mark.parametrize("batch", [0, 1, 3])
-def test_going_on_within_an_epoch(batch):
-    whole, resumed = EpochBatches(10, 3, seed=0), EpochBatches(10, 3, seed=0)
-    whole.set_position(4, 0)
-    resumed.set_position(4, batch)
-    assert list(resumed) == list(whole)[batch:] and len(resumed) == 3 - batch
-
-
-def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match="batch of 64 does not fit 24 training rows: lower --batch_size"):
-        EpochBatches(24, 64, seed=0)
-
-
-def mixed(mixup, cutmix, seed=0):
-    """Images of one colour each, 0 to 5, whose targets are one-hot."""
-    torch.manual_seed(seed)
-    pixels = torch.arange(6.0)[:, None, None, None].expand(6, 3, 16, 16).clone()
-    return BatchMixing(mixup, cutmix, 6)(pixels, torch.eye(6))
-
-
-@pytest.mark.parametrize("alphas", [(1, 0), (0, 1)])
-def test_targets_are_mixed_in_the_shares_of_the_pixels(alphas):
-    for seed in range(5):
-        pixels, targets = mixed(*alphas, seed)
-        torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
-        torch.testing.assert_close(pixels.mean(dim=(1, 2, 3)), targets @ torch.arange(6.0))
-        assert ((targets > 0).sum(dim=1) <= 2).all()
-
-
-def test_mixup_mixes_all_pixels_and_cutmix_a_rectangle():
-    def colours(image):
-        return len(image.unique())
-
-    assert {colours(image) for image in mixed(1, 0)[0]} == {1}
-    assert {colours(image) for image in mixed(0, 1)[0]} == {2}
-    kinds = {colours(mixed(1, 1, seed)[0][3]) for seed in range(20)}
-    assert kinds == {1, 2}
-
-
-def test_mixing_follows_torchs_seed_and_is_off_without_alphas():
-    assert torch.equal(mixed(1, 1, 3)[0], mixed(1, 1, 3)[0])
-    assert not torch.equal(mixed(1, 0, 3)[0], mixed(1, 0, 4)[0])
-    pixels, targets = mixed(0, 0)
-    assert torch.equal(targets, torch.eye(6)) and pixels[4].unique() == 4
-    with pytest.raises(ValueError, match="--mixup -0.1 --cutmix 0: give 0 for none"):
-        BatchMixing(-0.1, 0, 6)

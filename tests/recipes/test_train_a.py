@@ -97,7 +97,6 @@ def test_resuming_before_the_first_save_and_after_the_end(argv, unbroken, monkey
     ("name", "options"),
     [
         ("drawn", ["--captions=one", "--accumulate=2", "--ema=0", "--rotation=10", "--seed=4", "--features=auto"]),
-        ("mixed", ["--mixup=0.4", "--cutmix=1"]),
         ("wide", ["--head=wide"]),  # its running statistics are learnt by the first stage
     ],
 )
@@ -181,5 +180,3 @@ def test_mistakes_end_with_one_line(argv):
         main(argv("unknown", "--encoder=ViT-B-33:openai"))
     with pytest.raises(SystemExit, match="batch of 64 does not fit 24 training rows"):
         main(argv("batch", "--batch_size=64"))
-    with pytest.raises(SystemExit, match="--mixup -1.0 --cutmix 0.0: give 0 for none"):
-        main(argv("mixup", "--mixup=-1"))

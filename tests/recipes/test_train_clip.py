@@ -47,10 +47,11 @@ def test_what_a_run_leaves(unbroken):
 def test_recall_is_logged_both_ways(unbroken):
     names = [f"{way}_r{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
     events = unbroken.events()
-    assert [event["epoch"] for event in events] == [0, 1]
+    assert [event["epoch"] for event in events] == [-1, 0, 1]
+    assert "loss" not in events[0] and events[1]["loss"] > 0 and events[2]["loss"] > 0
     for event in events:
         assert event["mean_recall"] == pytest.approx(np.mean([event[name] for name in names]))
-        assert event["text_to_image_r10"] == 1 and event["loss"] > 0  # ten of eight images
+        assert event["text_to_image_r10"] == 1  # ten of eight images
     best = max(events, key=lambda event: event["mean_recall"])
     assert unbroken.info["summary"] == {name: best[name] for name in (*names, "mean_recall")}
 
@@ -70,12 +71,13 @@ def test_both_towers_are_trained_when_asked_for(argv, tiny_clip):
     assert not load_clip(str(Run.open("clip/both").folder), "cpu", "fp32").locked_text
 
 
-def test_a_text_tower_once_trained_is_kept_by_the_next_adaptation(argv):
+def test_a_text_tower_once_trained_is_kept_by_the_next_adaptation(argv, tiny_clip):
     main(argv("first", "--no_lock_text", "--epochs=1"))
     first = Run.open("clip/first").folder
     main(argv("second", f"--encoder={first}", "--epochs=1"))
-    changed = moved(towers(first), towers(Run.open("clip/second").folder))
-    assert changed and all(name.startswith("visual.") for name in changed)
+    second = towers(Run.open("clip/second").folder)
+    assert all(name.startswith("visual.") for name in moved(towers(first), second))
+    assert "text_projection" in moved(towers(tiny_clip), second)
 
 
 @pytest.mark.parametrize("saves", [1, BATCHES, BATCHES + 2])
@@ -125,6 +127,21 @@ def test_what_is_kept_is_what_scored_best(argv):
     assert second["mean_recall"] < first["mean_recall"] == run.info["summary"]["mean_recall"]
     kept, root = towers(run.folder), load_clip("lite2-minilm@64", "cpu", "fp32").model.state_dict()
     assert kept["visual.trunk.conv_head.weight"].equal(root["visual.trunk.conv_head.weight"])
+
+
+def test_a_fine_tuning_that_harms_leaves_the_encoder_it_started_from(argv, colour_clip):
+    """It has a joint space, in which it finds all there is to find."""
+    ruinous = ["--lr_vision=1", "--layer_decay=1", "--ema=0", "--warmup=0", "--epochs=1"]
+    main(argv("harmed", f"--encoder={colour_clip}", *ruinous))
+    run = Run.open("clip/harmed")
+    start, after = run.events()
+    assert start["epoch"] == -1 and after["mean_recall"] < start["mean_recall"] == run.info["summary"]["mean_recall"]
+    assert not moved(towers(colour_clip), towers(run.folder))
+
+
+def test_the_rates_of_the_kind_of_tower_are_kept_with_the_run(unbroken, lite):
+    assert unbroken.settings["lr_vision"] == 1e-5 and unbroken.settings["layer_decay"] == 0.7
+    assert lite.settings["lr_vision"] == 4e-4 and lite.settings["layer_decay"] == 0.9
 
 
 def pictures(data):

@@ -1,99 +1,25 @@
-import copy
+from types import SimpleNamespace
 
-from clipknight.embedding.clip import load_clip
-from clipknight.training.state import TrainingState, freeze_batch_norm, mixed, new_layer_groups, tower_groups
+from clipknight.training.batches import EpochBatches
+from clipknight.training.learning_rates import new_layer_groups
+from clipknight.training.runs import Run
+from clipknight.training.state import START, TrainingState, freeze_batch_norm, mixed
 
-import open_clip
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+SETTINGS = {"seed": 0, "epochs": 2, "warmup": 0.2, "ema": 0.5, "save_every": 100, "resume": False}
 
 
-def open_clip_vit(layers=4):
-    vision_cfg = {"image_size": 32, "layers": layers, "width": 32, "head_width": 16, "patch_size": 16}
-    text_cfg = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
-    return open_clip.CLIP(16, vision_cfg, text_cfg).visual
+class Numbers(Dataset):
+    """20 rows of 3 numbers."""
 
+    rows = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 
-def open_clip_resnet():
-    vision_cfg = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
-    text_cfg = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
-    return open_clip.CLIP(16, vision_cfg, text_cfg).visual
-
-
-def timm_tower(name="tf_efficientnet_lite0"):
-    vision_cfg = {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"}
-    text_cfg = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
-    return open_clip.CustomTextCLIP(16, {**vision_cfg, "image_size": 32}, text_cfg).visual
-
-
-def rates(tower, groups):
-    """Learning rate by parameter name; a frozen parameter has None."""
-    by_id = {id(p): group["lr"] for group in groups for p in group["params"]}
-    return {name: by_id.get(id(p)) for name, p in tower.named_parameters()}
-
-
-def test_rates_of_an_open_clip_vit():
-    tower = open_clip_vit()
-    lr = rates(tower, tower_groups(tower, 0.1, layer_decay=0.5, freeze_below=0, weight_decay=0.05))
-    assert lr["proj"] == lr["ln_post.weight"] == 0.1
-    for i, share in enumerate([1 / 8, 1 / 4, 1 / 2, 1]):
-        assert lr[f"transformer.resblocks.{i}.attn.in_proj_weight"] == pytest.approx(0.1 * share)
-    for name in ("conv1.weight", "class_embedding", "positional_embedding", "ln_pre.bias"):
-        assert lr[name] == pytest.approx(0.1 / 16)
-    assert None not in lr.values()
-
-
-def test_rates_of_an_open_clip_resnet():
-    tower = open_clip_resnet()
-    lr = rates(tower, tower_groups(tower, 0.1, layer_decay=0.5, freeze_below=0, weight_decay=0.05))
-    assert lr["attnpool.c_proj.weight"] == 0.1
-    for layer, share in zip((4, 3, 2, 1), (1, 1 / 2, 1 / 4, 1 / 8), strict=True):
-        assert lr[f"layer{layer}.0.conv1.weight"] == pytest.approx(0.1 * share)
-    assert lr["conv1.weight"] == lr["bn3.weight"] == pytest.approx(0.1 / 16)
-
-
-def test_rates_of_a_timm_trunk():
-    visual = timm_tower()
-    lr = rates(visual, tower_groups(visual, 0.1, layer_decay=0.5, freeze_below=0, weight_decay=0.05))
-    assert lr["trunk.conv_head.weight"] == lr["trunk.bn2.weight"] == 0.1
-    assert lr["trunk.blocks.6.0.conv_pw.weight"] == 0.1  # the last block counts with what follows it
-    assert lr["trunk.blocks.5.3.conv_pw.weight"] == pytest.approx(0.05)
-    assert lr["trunk.blocks.5.2.conv_pw.weight"] == pytest.approx(0.025)
-    assert lr["trunk.conv_stem.weight"] == min(rate for rate in lr.values() if rate)
-    assert [name for name, rate in lr.items() if rate is None] == ["head.proj.weight"]  # not the tower's
-
-
-@pytest.mark.parametrize("tower", [open_clip_vit, timm_tower])
-def test_low_layers_are_frozen(tower):
-    visual = tower()
-    groups = tower_groups(visual, 0.1, layer_decay=0.5, freeze_below=0.2, weight_decay=0.05)
-    trained = {id(p) for group in groups for p in group["params"]}
-    frozen = [name for name, p in visual.named_parameters() if not p.requires_grad]
-    assert any("conv" in name for name in frozen) and not any("head" in name or name == "proj" for name in frozen)
-    for name, parameter in visual.named_parameters():
-        assert (id(parameter) in trained) == (name not in frozen) or name.startswith("head.")
-    assert min(group["lr"] for group in groups) == pytest.approx(0.025)
-
-
-def test_one_rate_for_all_without_decay():
-    tower = open_clip_vit()
-    lr = rates(tower, tower_groups(tower, 0.1, layer_decay=1.0, freeze_below=0.15, weight_decay=0.05))
-    assert set(lr.values()) == {0.1}
-
-
-def test_vectors_and_biases_do_not_decay():
-    groups = tower_groups(open_clip_vit(), 0.1, 0.5, 0, weight_decay=0.05)
-    for group in groups:
-        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == 0.05}
-
-
-def test_new_layers_leave_out_what_is_fixed():
-    head = nn.Linear(3, 2)
-    head.bias.requires_grad_(False)
-    (group,) = new_layer_groups([head, nn.Linear(2, 2)], 0.5, 0.1)
-    assert group["lr"] == 0.5 and group["weight_decay"] == 0.1
-    assert [tuple(p.shape) for p in group["params"]] == [(2, 3), (2, 2), (2,)]
+    def __getitem__(self, position):
+        return self.rows[position[1]]
 
 
 def test_batch_norm_keeps_its_statistics():
@@ -109,76 +35,115 @@ def test_accelerates_names_for_precisions():
     assert [mixed(d) for d in (torch.float32, torch.bfloat16, torch.float16)] == ["no", "bf16", "fp16"]
 
 
-def a_state(ema=0.5, steps=10, warmup=0.2):
+def a_state(folder, score_start=False, **settings):
+    """Five steps of four rows an epoch."""
     torch.manual_seed(0)
-    model = nn.Linear(3, 2)
-    return TrainingState(model, new_layer_groups([model], 0.1, 0.05), steps, warmup, ema)
+    model, s = nn.Linear(3, 2), SimpleNamespace(**{**SETTINGS, **settings})
+    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(20, 4, s.seed))
+    groups = new_layer_groups([model], 0.1, 0.05)
+    return TrainingState(Run(folder), model, groups, loader, s, torch.float32, "score", score_start)
 
 
-def steps(state, count):
-    learning_rates = []
-    for _ in range(count):
-        torch.manual_seed(state.steps_done)
-        state.model(torch.randn(4, 3)).square().mean().backward()
-        learning_rates.append(state.optimizer.param_groups[0]["lr"])
-        state.step(1.0)
-    return learning_rates
+def train(state, steps=10**9):
+    """The learning rate of each step, until so many are done."""
+    rates = []
+    for _ in state.epochs():
+        for rows in state.batches():
+            rates.append(state.optimizer.param_groups[0]["lr"])
+            state.learn(state.forward(rows).square().mean())
+            if len(rates) == steps:
+                return rates
+        state.log(score=0.0)
+    return rates
 
 
-def test_the_rate_rises_then_falls_to_zero():
-    state = a_state()
-    learning_rates = steps(state, 10)
-    assert learning_rates[0] == 0 and learning_rates[2] == pytest.approx(0.1) == max(learning_rates)
-    assert sorted(learning_rates[2:], reverse=True) == learning_rates[2:]
+def test_the_rate_rises_then_falls_to_zero(tmp_path):
+    state = a_state(tmp_path)
+    rates = train(state)
+    assert len(rates) == 10 and rates[0] == 0 and rates[2] == pytest.approx(0.1) == max(rates)
+    assert sorted(rates[2:], reverse=True) == rates[2:]
     assert state.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9) and state.steps_done == 10
 
 
-def test_long_gradients_are_cut():
-    state, same = a_state(warmup=0), a_state(warmup=0)
+@pytest.mark.parametrize("accumulate, steps", [(2, 6), (5, 2), (3, 4)])
+def test_accumulated_batches_make_one_step_and_the_rate_ends_at_zero(tmp_path, accumulate, steps):
+    state = a_state(tmp_path, accumulate=accumulate)
+    train(state)
+    assert state.steps_done == steps  # the last of an epoch may have fewer
+    assert state.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_long_gradients_are_cut(tmp_path):
+    state, same = a_state(tmp_path / "a", warmup=0), a_state(tmp_path / "b", warmup=0)
     for s, scale in ((state, 1e6), (same, 1e7)):
         (s.model(torch.ones(1, 3)).sum() * scale).backward()
-        s.step(1.0)
+        s.step()
         norms = s.optimizer.state[s.model.weight]["exp_avg"].norm()
         assert norms < 0.11  # a tenth of a gradient of length 1
     torch.testing.assert_close(state.model.weight, same.model.weight)
 
 
-def test_ema_follows_behind():
-    state = a_state(ema=0.9)
-    steps(state, 1)
+def test_ema_follows_behind(tmp_path):
+    state = a_state(tmp_path, ema=0.9)
+    train(state, 2)
     start = state.averaged.weight.clone()
-    history = [start]
-    for _ in range(6):
-        steps(state, 1)
-        history.append(state.model.weight.detach().clone())
-    moved, averaged = (history[-1] - start).norm(), (state.averaged.weight - start).norm()
+    train(state, 3)
+    moved, averaged = (state.model.weight - start).norm(), (state.averaged.weight - start).norm()
     assert 0 < averaged < moved and state.averaged is not state.model
     assert not state.averaged.weight.requires_grad or state.averaged.weight.grad is None
 
 
-def test_without_ema_the_model_itself_is_kept():
-    state = a_state(ema=0)
+def test_without_ema_the_model_itself_is_kept(tmp_path):
+    state = a_state(tmp_path, ema=0)
     assert state.averaged is state.model
 
 
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_saved_and_loaded_it_goes_on_alike(tmp_path, ema):
-    unbroken, broken = a_state(ema), a_state(ema)
-    steps(unbroken, 7)
-    steps(broken, 3)
-    broken.position, broken.best = (1, 2), 0.25
-    broken.save(tmp_path / "last" / "state.pt")
-    resumed = a_state(ema)
-    resumed.load(tmp_path / "last" / "state.pt")
-    assert (resumed.steps_done, resumed.position, resumed.best) == (3, (1, 2), 0.25)
-    steps(resumed, 4)
+    unbroken, broken = a_state(tmp_path / "unbroken", ema=ema), a_state(tmp_path / "broken", ema=ema, save_every=3)
+    train(unbroken)
+    train(broken, 8)  # saved after 3 steps and at the epoch's end; the eighth is lost
+    resumed = a_state(tmp_path / "broken", ema=ema, resume=True)
+    assert (resumed.steps_done, resumed.position, resumed.best) == (5, (1, 0), 0.0)
+    train(resumed)
     for a, b in ((resumed.model, unbroken.model), (resumed.averaged, unbroken.averaged)):
         assert torch.equal(a.weight, b.weight)
     assert resumed.schedule.get_last_lr() == unbroken.schedule.get_last_lr()
+    losses = [[event["loss"] for event in state.run.events()] for state in (resumed, unbroken)]
+    assert losses[0] == losses[1] and len(losses[0]) == 2
 
 
-def test_a_tower_with_groups_can_still_be_copied(tiny_clip):
-    encoder = load_clip(str(tiny_clip), "cpu", "fp32")
-    tower_groups(encoder.visual, 0.1, 0.9, 0, 0)
-    copied = copy.deepcopy(encoder.model)
-    assert set(copied.state_dict()) == set(encoder.model.state_dict())
+def test_the_start_is_an_epoch_without_batches_whose_score_counts(tmp_path):
+    state, kept = a_state(tmp_path, score_start=True), {}
+    before = state.averaged.weight.clone()
+    for epoch in state.epochs():
+        batches = [state.learn(state.forward(rows).mean()) for rows in state.batches()]
+        assert len(batches) == (0 if epoch == START else 5)
+        if state.log(score=-abs(epoch - 0.9) if epoch != START else -0.2):
+            kept[epoch] = state.averaged.weight.clone()
+    assert list(kept) == [START, 1] and torch.equal(kept[START], before)
+    assert [event["epoch"] for event in state.run.events()] == [START, 0, 1]
+    assert "loss" not in state.run.events()[0]
+
+
+def test_what_was_logged_after_the_last_save_is_forgotten(tmp_path):
+    state = a_state(tmp_path)
+    epochs = state.epochs()
+    next(epochs)
+    for rows in state.batches():
+        state.learn(state.forward(rows).square().mean())
+    assert state.log(score=0.7)  # and then it is killed
+    again = a_state(tmp_path, resume=True)
+    assert again.position == (0, 0) and again.run.events() == [] and again.best == float("-inf")
+
+
+def test_every_step_of_every_process_has_a_seed_of_its_own(tmp_path, monkeypatch):
+    state, seeds = a_state(tmp_path), []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    train(state)
+    assert seeds == list(range(10))
+    processes = [SimpleNamespace(num_processes=3, process_index=i) for i in range(3)]
+    seeds = set()
+    for state.accelerator in processes:
+        seeds |= {state._seed(epoch, step) for epoch in range(2) for step in range(5)}
+    assert len(seeds) == 30

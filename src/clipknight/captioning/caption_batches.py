@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from clipknight.ensemble.training_images import EpochBatches
+from clipknight.processes import process_count
+from clipknight.training.batches import EpochBatches
 
 import numpy as np
 import torch
@@ -48,24 +49,24 @@ class TokenizedCaptions(Dataset):
 class CaptionBatches(EpochBatches):
     """Shuffled batches of captions of like length, so that little is padded."""
 
-    def __init__(self, captions: TokenizedCaptions, batch_size: int, seed: int):
-        super().__init__(len(captions), batch_size, seed)
+    def __init__(self, captions: TokenizedCaptions, batch_size: int, seed: int, processes: int = 1):
+        super().__init__(len(captions), batch_size, seed, processes)
         self.lengths = np.array([len(tokens) for tokens in captions.tokens])
 
     def order(self) -> np.ndarray:
-        whole = self.rows // self.batch_size * self.batch_size
+        whole = self.steps * self.step_rows
         shuffled = super().order()[:whole]  # before sorting, or the longest would be left out in every epoch
-        pool = POOL * self.batch_size
+        pool = POOL * self.step_rows
         by_length = [
             part[np.argsort(self.lengths[part], kind="stable")]
             for part in (shuffled[i : i + pool] for i in range(0, whole, pool))
         ]
-        batches = np.concatenate(by_length).reshape(-1, self.batch_size)
-        mixed = np.random.default_rng((self.seed, self.epoch, 1)).permutation(len(batches))
-        return batches[mixed].ravel()
+        steps = np.concatenate(by_length).reshape(-1, self.step_rows)
+        mixed = np.random.default_rng((self.seed, self.epoch, 1)).permutation(len(steps))
+        return steps[mixed].ravel()
 
 
-def caption_batches(captions: TokenizedCaptions, batch_size: int, seed: int) -> tuple[CaptionBatches, DataLoader]:
-    """The order of the batches and the loader that follows it."""
-    batches = CaptionBatches(captions, batch_size, seed)
-    return batches, DataLoader(captions, batch_sampler=batches, collate_fn=captions.collate)
+def caption_batches(captions: TokenizedCaptions, batch_size: int, seed: int) -> DataLoader:
+    """Batches of (vectors, tokens, mask) in the order of CaptionBatches."""
+    batches = CaptionBatches(captions, batch_size, seed, process_count())
+    return DataLoader(captions, batch_sampler=batches, collate_fn=captions.collate)

@@ -1,6 +1,8 @@
 """Model A: a fine-tuned CLIP image tower with a head into the target space (Che et al. 2023, section 3.3)."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from clipknight.data.datasets import Dataset
@@ -30,10 +32,16 @@ class ModelA(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         return self.head(self.visual(pixels) if self.projected else self.visual.trunk(pixels))
 
+    @property
+    def new_layers(self) -> list[nn.Module]:
+        """What learns faster than the tower: the head, and a timm tower's projection where it is used."""
+        return [self.head, self.visual.head] if self.projected and hasattr(self.visual, "head") else [self.head]
 
-def image_embedding_dim(encoder: ClipEncoder) -> int:
-    """D of the encoder's image embedding, asked of the encoder itself."""
-    return encoder.encode_pixels(torch.zeros(1, 3, encoder.image_size, encoder.image_size)).shape[1]
+    def as_encoder(self, encoder: ClipEncoder) -> ClipEncoder:
+        """`encoder` with this model's tower; captions have no place in its space any more."""
+        model = copy.copy(encoder.model)  # shares everything else
+        model._modules = {**encoder.model._modules, "visual": self.visual}
+        return replace(encoder, model=model, joint=False)
 
 
 def apply_head(head: nn.Module, image_embeddings: np.ndarray, batch_size: int = 8192) -> np.ndarray:

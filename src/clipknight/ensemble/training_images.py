@@ -3,6 +3,8 @@
 from clipknight.data.datasets import Dataset
 from clipknight.data.images import read_image
 from clipknight.embedding.clip import ClipEncoder
+from clipknight.processes import process_count
+from clipknight.training.batches import EpochBatches
 
 import albumentations as A
 import cv2
@@ -10,7 +12,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.transforms import v2
 
 cv2.setNumThreads(0)  # loader processes are the parallelism
 
@@ -57,63 +58,10 @@ class TrainingImages(TorchDataset):
         return torch.from_numpy(self.transform(image=image)["image"].transpose(2, 0, 1).copy()), row
 
 
-class EpochBatches:
-    """Batches of (epoch, row) in a shuffled order of their own for each epoch; whole batches only. For `batch_sampler`.
-
-    accelerate shares batches out among processes by `batch_size` and `drop_last`. The epoch travels with the row:
-    loader processes keep no state that the trainer could set.
-    """
-
-    drop_last = True
-
-    def __init__(self, rows: int, batch_size: int, seed: int):
-        if rows < batch_size:
-            raise ValueError(f"a batch of {batch_size} does not fit {rows} training rows: lower --batch_size")
-        self.rows, self.batch_size, self.seed, self.epoch, self.start = rows, batch_size, seed, 0, 0
-
-    def __len__(self) -> int:
-        return self.rows // self.batch_size - self.start
-
-    def set_position(self, epoch: int, batch: int) -> None:
-        """Go on at `batch` of `epoch`."""
-        self.epoch, self.start = epoch, batch
-
-    def order(self) -> np.ndarray:
-        """The rows in this epoch's order."""
-        return np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
-
-    def __iter__(self):
-        order = self.order()
-        for i in range(self.start, self.rows // self.batch_size):
-            yield [(self.epoch, int(row)) for row in order[i * self.batch_size : (i + 1) * self.batch_size]]
-
-
-def training_batches(encoder: ClipEncoder, dataset: Dataset, s) -> tuple[EpochBatches, DataLoader]:
-    """The order of the batches and the loader that follows it, by a script's settings."""
+def training_images(encoder: ClipEncoder, dataset: Dataset, s) -> DataLoader:
+    """Batches of (pixels (B, 3, H, W), rows (B,)) by a script's settings, in the order of EpochBatches."""
     transform = training_transform(encoder, s.rotation, s.flip, s.crop)
     images = TrainingImages(dataset.images["path"].tolist(), transform, s.seed)
-    batches = EpochBatches(len(images), s.batch_size, s.seed)
-    return batches, DataLoader(images, batch_sampler=batches, num_workers=s.workers)
-
-
-class BatchMixing:
-    """Images of a batch mixed in pairs, and their targets in the same shares.
-
-    Each batch by MixUp (Zhang et al. 2018; all pixels) or CutMix (Yun et al. 2019; a rectangle), whichever have an
-    alpha: their shares are drawn from Beta(alpha, alpha). Draws from torch's generator.
-    """
-
-    def __init__(self, mixup: float, cutmix: float, batch_size: int):
-        if min(mixup, cutmix) < 0:
-            raise ValueError(f"--mixup {mixup} --cutmix {cutmix}: give 0 for none, or more")
-        kinds = ((v2.MixUp, mixup), (v2.CutMix, cutmix))
-        self.transforms = [kind(alpha=float(alpha), num_classes=batch_size) for kind, alpha in kinds if alpha]
-
-    def __call__(self, pixels: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels (B, 3, H, W) and targets (B, D), mixed; as they are without any alpha."""
-        if not self.transforms:
-            return pixels, targets
-        kind = self.transforms[int(torch.randint(len(self.transforms), ()))]
-        # Each image is a class of its own: its mixed label is the shares (B, B) of all images in it.
-        mixed, shares = kind(pixels, torch.arange(len(pixels), device=pixels.device))
-        return mixed, shares.to(targets) @ targets
+    batch_size = s.batch_size if s.epochs else 1  # where the tower is left as it is, any number of images will do
+    batches = EpochBatches(len(images), batch_size, s.seed, process_count())
+    return DataLoader(images, batch_sampler=batches, num_workers=s.workers)

@@ -170,11 +170,20 @@ class Run:
         return Embeddings.load(folder)
 
     @property
+    def last_state(self) -> Path:
+        """What resumes the training, once it has been saved."""
+        return self.folder / "last" / "state.pt"
+
+    def goes_on(self, s) -> bool:
+        """Whether a training with the settings `s` goes on from what the run saved last."""
+        return s.resume and self.last_state.is_file()
+
+    @property
     def exists(self) -> bool:
         return (self.folder / "run.json").is_file()
 
     def made_with(self, settings) -> bool:
-        """Whether the run's settings are these, save for what changes no result."""
+        """Whether the run's settings are these, save for what changes no result and what None leaves to the run."""
         return not self._changed(settings)
 
     def _changed(self, settings) -> list[str]:
@@ -184,7 +193,7 @@ class Run:
         return [
             f"{key} {before.get(key)!r} -> {value!r}"
             for key, value in vars(settings).items()
-            if key not in IRRELEVANT and before.get(key) != value
+            if key not in IRRELEVANT and value is not None and before.get(key) != value
         ]
 
     def _check_same(self, settings) -> None:

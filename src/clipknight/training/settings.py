@@ -16,10 +16,10 @@ class FineTuningSettings(DataSettings):
     """epochs of fine-tuning; 0 stops after the first stage, which leaves the tower as it is"""
     batch_size: int = 64
     """images a step and process; contrastive negatives come from the same batch"""
-    lr_vision: float = 4e-4
-    """learning rate of the tower's top layer"""
-    layer_decay: float = 0.9
-    """each layer of the tower learns at this share of the one above; 1 for one rate"""
+    lr_vision: float | None = None
+    """learning rate of the tower's top layer; by default 4e-4 for a tower of ImageNet, 1e-5 for any other CLIP's"""
+    layer_decay: float | None = None
+    """each layer of the tower learns at this share of the one above, 1 for one rate; by default .9, or .7 likewise"""
     freeze_below: float = 0.15
     """layers whose share falls below this are frozen"""
     weight_decay: float = 0.05

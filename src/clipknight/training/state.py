@@ -1,46 +1,28 @@
-"""Fine-tuning plumbing: layer-wise learning rates, schedule, EMA, and the state that makes a resume exact."""
+"""A training's state: model, optimizer, schedule, averaged weights and place in the data, which make a resume exact."""
 
-from collections.abc import Iterable
-from pathlib import Path
+import math
+from collections.abc import Iterable, Iterator
 
 from clipknight.files import atomic_file
+from clipknight.processes import in_main_process
+from clipknight.training.runs import Run
 
-import timm.optim
 import torch
+from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
-# timm's towers say how their parameters stack; open_clip's own do not, so they are told here, in timm's terms.
-VIT_LAYERS = {
-    "stem": r"^conv1|^class_embedding|^positional_embedding|^ln_pre",
-    "blocks": [(r"^transformer\.resblocks\.(\d+)", None), (r"^ln_post|^proj|^attn_pool", (99999,))],
-}
-RESNET_LAYERS = {"stem": r"^conv\d|^bn\d", "blocks": [(r"^layer(\d+)\.(\d+)", None), (r"^attnpool", (99999,))]}
+START = -1  # the epoch in which nothing is learnt: the model is scored as it starts
+CLIP_NORM = 1.0
 
 
-def tower_groups(
-    visual: nn.Module, lr: float, layer_decay: float, freeze_below: float, weight_decay: float
-) -> list[dict]:
-    """Optimizer groups of an image tower: the top layer learns at `lr`, each one below at `layer_decay` times that.
-
-    Layers whose share falls below `freeze_below` are frozen: no gradient is computed for them, which on a
-    convolutional tower saves most of the backward pass. A timm tower's projection head is not included.
-    """
-    tower = getattr(visual, "trunk", visual)
-    if not hasattr(tower, "group_matcher"):
-        layers = VIT_LAYERS if hasattr(visual, "transformer") else RESNET_LAYERS
-        tower.group_matcher = lambda coarse=False: layers
-    groups = timm.optim.param_groups_layer_decay(
-        tower, weight_decay, layer_decay=layer_decay, no_opt_scale=freeze_below
-    )
-    return [{**group, "lr": lr * group["lr_scale"]} for group in groups]
-
-
-def new_layer_groups(modules: Iterable[nn.Module], lr: float, weight_decay: float) -> list[dict]:
-    """One optimizer group for heads and projections."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    return [{"params": parameters, "lr": lr, "weight_decay": weight_decay}]
+def warmed_up_adamw(groups: Iterable[dict], steps: int, warmup: float) -> tuple:
+    """AdamW, and its schedule: a rate that rises for the share `warmup` of the steps, then a cosine to zero."""
+    optimizer = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: on CPUs too
+    return optimizer, get_cosine_schedule_with_warmup(optimizer, int(warmup * steps), steps)
 
 
 def mixed(precision: torch.dtype) -> str:
@@ -56,61 +38,157 @@ def freeze_batch_norm(model: nn.Module) -> None:
 
 
 class TrainingState:
-    """Everything a resumed training needs: model, optimizer, schedule, EMA and the position in the data.
+    """What a training goes on from, and its loop:
 
-    `position` is the (epoch, batch) to do next. The generators need no saving: they are seeded anew at every step.
+        for epoch in state.epochs():
+            for pixels, rows in state.batches():
+                state.learn(loss(state.forward(pixels), targets[rows]))
+            if state.log(avg_cos=score_of(state.averaged)):
+                save it as the best
+
+    `position` is the (epoch, step) to do next. No generator is saved: torch's is seeded anew at every step. Unless
+    `score_start` is off, the epochs of a new training begin with START, without a batch: a training that harms leaves
+    its start as the best. `loader` follows EpochBatches; `s` are a script's settings; `score` names the number, of
+    those given to `log`, that the best epoch has most of.
     """
 
-    def __init__(self, model: nn.Module, groups: list[dict], steps: int, warmup: float, ema_decay: float):
-        self.model = model
-        self.optimizer = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: on CPUs too
-        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, int(warmup * steps), steps)
+    def __init__(
+        self,
+        run: Run,
+        model: nn.Module,
+        groups: list[dict],
+        loader: DataLoader,
+        s,
+        precision: torch.dtype,
+        score: str,
+        score_start: bool = True,
+    ):
+        self.accelerator = Accelerator(
+            cpu=next(model.parameters()).device.type == "cpu",
+            mixed_precision=mixed(precision),
+            gradient_accumulation_steps=getattr(s, "accumulate", 1),
+        )
+        self.run, self.settings, self.score, self.order = run, s, score, loader.batch_sampler
+        self.model = model.to(self.accelerator.device)
+        steps = math.ceil(self.order.steps / self.accelerator.gradient_accumulation_steps) * s.epochs
+        self.optimizer, self.schedule = warmed_up_adamw(groups, steps, s.warmup)
         # Warm-up lets a short run's average forget its start: 0.9998 alone would remember it for 5,000 steps.
-        self.ema = ModelEmaV3(model, ema_decay, use_warmup=True) if ema_decay else None
+        self.ema = ModelEmaV3(self.model, s.ema, use_warmup=True) if s.ema else None
         # Frozen layers stay what the encoder was loaded with: they need no saving. Statistics may be a new head's.
         kept = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         kept |= {name for name, _ in model.named_buffers()}
         self.kept = [name for name in model.state_dict() if name in kept]
-        self.steps_done, self.position, self.best = 0, (0, 0), float("-inf")
-        self.epoch_loss = 0.0  # sum over the epoch's batches so far
+        self.steps_done, self.position = 0, (START if score_start else 0, 0)
+        self.epoch_loss = 0.0  # sum over the epoch's steps so far, each the mean over all processes
+        if run.goes_on(s):
+            self.load()
+        run.forget_events_after(epoch=self.position[0] - 1)
+        self.best = max((event[score] for event in run.events()), default=float("-inf"))
+        self.saved_at = self.steps_done
+        self.wrapped, self.optimizer, self.loader = self.accelerator.prepare(self.model, self.optimizer, loader)
 
     @property
     def averaged(self) -> nn.Module:
         """The model to evaluate and save: the EMA where there is one."""
         return self.ema.module if self.ema else self.model
 
-    def step(self, clip_norm: float, accelerator=None) -> None:
-        """One optimizer step from the gradients at hand."""
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left. After each, what resumes the training is saved."""
+        for epoch in range(self.position[0], self.settings.epochs):
+            yield epoch
+            self.epoch_loss, self.position = 0.0, (epoch + 1, 0)
+            if epoch != START:
+                self.save()
+
+    def batches(self) -> Iterator:
+        """What is left of this epoch's batches, this process's share of them, on its device."""
+        epoch, step = self.position
+        if epoch == START:
+            return
+        self.order.set_position(epoch, step)
+        title, left = f"epoch {epoch + 1}/{self.settings.epochs}", self.order.steps - step
+        with tqdm(enumerate(self.loader, step), total=left, desc=title, unit="batch") as bar:
+            for step, batch in bar:
+                self.wrapped.train()
+                freeze_batch_norm(self.wrapped)
+                torch.manual_seed(self._seed(epoch, step))
+                with self.accelerator.accumulate(self.wrapped):
+                    yield batch
+                bar.set_postfix(loss=f"{self.epoch_loss / (step + 1):.4f}", refresh=False)
+                self.position = (epoch, step + 1)
+                if self.steps_done - self.saved_at >= self.settings.save_every:
+                    self.save()
+
+    def _seed(self, epoch: int, step: int) -> int:
+        """Of what is drawn at a step; each process draws its own."""
+        accelerator, steps = self.accelerator, epoch * self.order.steps + step
+        return self.settings.seed * 1_000_003 + steps * accelerator.num_processes + accelerator.process_index
+
+    def forward(self, *inputs):
+        """What the model gives, in the training's precision, as float32."""
+        return self.wrapped(*inputs)
+
+    def share(self, count: Tensor) -> Tensor:
+        """This process's `count`, where their mean is 1: what to weight a mean over so many by."""
+        return count / self.accelerator.reduce(count.float(), "mean")
+
+    def learn(self, loss: Tensor) -> None:
+        """Go down the gradient of a batch's mean `loss`, together with the other processes and accumulated batches."""
+        self.accelerator.backward(loss)
+        self.epoch_loss += self.accelerator.reduce(loss.detach(), "mean").item()
+        if self.accelerator.sync_gradients:
+            self.step()
+
+    def step(self) -> None:
+        """One optimizer step from the gradients at hand. fp16 leaves out a step whose gradients overflow."""
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        clip = accelerator.clip_grad_norm_ if accelerator else nn.utils.clip_grad_norm_
-        clip(trained, clip_norm)
+        self.accelerator.clip_grad_norm_(trained, CLIP_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.accelerator.optimizer_step_was_skipped:
+            return
         self.schedule.step()
         self.steps_done += 1
         if self.ema:
             self.ema.update(self.model, step=self.steps_done)
 
-    def save(self, file: Path) -> None:
+    def log(self, **event) -> bool:
+        """Log the epoch's scores, with its loss; True where its weights are to be kept as the best so far."""
+        epoch = self.position[0]
+        loss = {} if epoch == START else {"loss": self.epoch_loss / self.order.steps}
+        self.run.log(epoch=epoch, **loss, **event)
+        risen = event[self.score] > self.best
+        self.best = max(self.best, event[self.score])
+        return risen and in_main_process()
+
+    def save(self) -> None:
+        """Write what `load` reads, in the main process."""
+        self.saved_at = self.steps_done
+        if not in_main_process():
+            return
         state = {
             "model": self._kept_of(self.model),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "ema": self._kept_of(self.ema.module) if self.ema else None,
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
             "progress": (self.steps_done, self.position, self.best),
             "epoch_loss": self.epoch_loss,
         }
-        with atomic_file(file) as temporary:
+        with atomic_file(self.run.last_state) as temporary:
             torch.save(state, temporary)
 
-    def load(self, file: Path) -> None:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+    def load(self) -> None:
+        """Take over what the run saved last. Runs saved before 0.4.0 have no scaler."""
+        state = torch.load(self.run.last_state, map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"], strict=False)
-        self.steps_done, self.position, self.best = state["progress"]
+        if self.accelerator.scaler and state.get("scaler"):
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.steps_done, self.position, _ = state["progress"]
         self.epoch_loss = state.get("epoch_loss", 0.0)
 
     def _kept_of(self, model: nn.Module) -> dict[str, Tensor]:
