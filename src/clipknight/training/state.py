@@ -107,7 +107,8 @@ class TrainingState:
             return
         self.order.set_position(epoch, step)
         title, left = f"epoch {epoch + 1}/{self.settings.epochs}", self.order.steps - step
-        with tqdm(enumerate(self.loader, step), total=left, desc=title, unit="batch") as bar:
+        silent = not in_main_process()
+        with tqdm(enumerate(self.loader, step), total=left, desc=title, unit="batch", disable=silent) as bar:
             for step, batch in bar:
                 self.wrapped.train()
                 freeze_batch_norm(self.wrapped)
