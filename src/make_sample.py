@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipknight.errors import user_errors
 from clipknight.files import atomic_folder
 from clipknight.paths import ROOT
 from clipknight.sample.drawing import FPS, draw, draw_frames
@@ -23,7 +24,6 @@ from clipknight.sample.questions import write_questions
 from clipknight.sample.scenes import Scene, draw_clips, draw_scenes
 from clipknight.settings import parse
 
-import av
 import cv2
 import numpy as np
 from joblib import Parallel, delayed
@@ -50,6 +50,7 @@ class Settings:
     """Replace a sample that was made with other settings."""
 
 
+@user_errors
 def main(argv=None):
     settings = parse(Settings, argv, __doc__)
     if settings.images < 10 or not 0 <= settings.clips <= 500:
@@ -69,6 +70,8 @@ def main(argv=None):
 
 def draw_sample(out: Path, made_with: dict, settings: Settings) -> None:
     """Draw all pictures and clips into `out`, which records what it was `made_with`."""
+    if settings.clips:
+        import av  # noqa: F401  (an extra: missed now, and not by another process when the pictures are drawn)
     start = time.perf_counter()
     scenes, clips = draw_scenes(settings.images, settings.seed), draw_clips(settings.clips, settings.seed)
     splits = split(settings.images, settings.seed)
@@ -143,6 +146,8 @@ def save_clip(folder: Path, seed: int, clip: Scene, suffix: str) -> str:
         first, *rest = [Image.fromarray(frame) for frame in frames]
         first.save(folder / file, save_all=True, append_images=rest, duration=round(1000 / FPS), loop=0)
         return file
+    import av
+
     with av.open(str(folder / file), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "18"})
         stream.height, stream.width = frames[0].shape[:2]

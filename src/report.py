@@ -23,7 +23,6 @@ import faiss
 import numpy as np
 import pandas as pd
 from jinja2 import Environment
-from matplotlib.figure import Figure
 
 NEAREST = 3  # training captions listed under each model
 PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
@@ -103,6 +102,8 @@ def main(argv=None) -> Path:
 
 def learning_curves(runs: list[Run]) -> str:
     """PNG, base64: valid Avg-Cos by epoch of each run that logged more than one."""
+    from matplotlib.figure import Figure  # an extra
+
     figure = Figure(figsize=(7, 3.2))
     axes = figure.subplots()
     for run in runs:

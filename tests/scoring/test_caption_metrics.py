@@ -101,7 +101,7 @@ def test_spice_that_fails_leaves_the_others(tmp_path, monkeypatch):
     )
     java.chmod(0o755)
     monkeypatch.setattr(clipknight.scoring.java, "java_path", lambda: str(java))
-    monkeypatch.setattr("clipknight.scoring.caption_metrics.spice_missing", lambda: None)
+    monkeypatch.setattr("clipknight.scoring.java_metrics.spice_missing", lambda: None)
     scores = caption_scores({"a": "dog"}, {"a": ["dog"]}, ["ROUGE_L", "SPICE"])
     assert scores["ROUGE_L"] == 1 and scores["SPICE"] is None
     assert "class not found" in scores["SPICE_missing"]

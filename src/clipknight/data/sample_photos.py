@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from clipknight.errors import install
+
 SOURCE = "scikit-image"
 PHOTOS = (
     "astronaut.png",
@@ -23,6 +25,6 @@ def sample_photos() -> dict[str, str]:
     """Path of each photograph by its name. FileNotFoundError without the package."""
     package = importlib.util.find_spec("skimage")
     if package is None:
-        raise FileNotFoundError(f"the photographs come inside a package: pip install {SOURCE}")
+        raise FileNotFoundError(f"the photographs come inside {SOURCE}: {install('skimage')}")
     folder = Path(next(iter(package.submodule_search_locations))) / "data"
     return {f"{SOURCE}/{name}": str(folder / name) for name in PHOTOS}

