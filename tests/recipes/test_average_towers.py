@@ -1,8 +1,8 @@
+import average_towers
 import train_a
 from clipknight.embedding.clip import load_clip
 from clipknight.training.runs import Run
 
-import average_towers
 import pytest
 import torch
 

@@ -6,11 +6,11 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.knn import DistanceWeightedKNN
+from fold_study import main, out_of_fold_scores
 
 import numpy as np
 import pytest
 import tiny_models
-from fold_study import main, out_of_fold_scores
 from sklearn.linear_model import Ridge
 
 ONE_GROUP, A_GROUP_A_COLOUR = -1, 0.999

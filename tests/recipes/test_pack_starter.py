@@ -7,11 +7,11 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.methods.registry import open_captioner
 from clipknight.training.runs import Run
+from pack_starter import main
 
 import numpy as np
 import pytest
 import torch
-from pack_starter import main
 from safetensors.torch import load_file
 
 
