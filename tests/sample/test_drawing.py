@@ -59,7 +59,10 @@ def test_objects_are_in_the_picture_and_stand_as_their_relation_says(scenes):
         _, boxes = draw(replace(scene, style="illustration"), seed=0)
         assert len(boxes) == sum(g.count for g in scene.groups)
         for left, top, right, bottom in boxes:
-            assert min(left, top) >= 0 and max(right, bottom) <= SIZE and min(right - left, bottom - top) >= 8, scene
+            assert min(right - left, bottom - top) >= 8, scene
+        for placed in scene.placed:
+            assert 0 <= placed.x - placed.side / 2 and placed.x + placed.side / 2 <= 1, scene
+            assert 0 <= placed.y - placed.side and placed.y <= 1, scene
         if scene.relation:
             parts = [[b for b, p in zip(boxes, scene.placed, strict=True) if p.group is g] for g in scene.groups]
             (ax, ay), (bx, by) = (np.array([(x0 + x1, y0 + y1) for x0, y0, x1, y1 in part]).T / 2 for part in parts)

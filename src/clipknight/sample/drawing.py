@@ -74,9 +74,11 @@ def _put(canvas: np.ndarray, placed: Placed, image: np.ndarray) -> Box:
 
 def _shadow(canvas: np.ndarray, x: float, y: float, width: float):
     """A soft, flat patch under the feet."""
-    dy, dx = np.ogrid[: len(canvas), : len(canvas)]
-    near = np.clip(1 - ((dx - x) / (0.56 * width)) ** 2 - ((dy - y) / (0.09 * width) + 0.2) ** 2, 0, 1)
-    canvas[:] = canvas * (1 - 0.45 * near[..., None])
+    rx, ry = 0.56 * width, 0.09 * width
+    x0, y0, x1, y1 = (int(v) for v in np.clip([x - rx, y - 1.2 * ry, x + rx + 1, y + 0.8 * ry + 1], 0, _CANVAS))
+    dy, dx = np.ogrid[y0:y1, x0:x1]
+    near = np.clip(1 - ((dx - x) / rx) ** 2 - ((dy - y) / ry + 0.2) ** 2, 0, 1)
+    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - 0.45 * near[..., None])
 
 
 def _moved(clip: Scene, t: float) -> Placed:

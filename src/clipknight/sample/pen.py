@@ -93,6 +93,8 @@ class Pen:
 
     def box(self, colour: Colour, x0, y0, x1, y1, r=0.0):
         """A rectangle with corners of radius `r`."""
+        if not r:
+            return self.poly(colour, (x0, y0), (x1, y0), (x1, y1), (x0, y1))
         self.fill(colour, _CIRCLE * r + np.where(_CIRCLE > 0, (x1 - r, y1 - r), (x0 + r, y0 + r)))
 
     def line(self, colour: Colour, width, *points):
