@@ -17,7 +17,8 @@ from clipknight.data.datasets import image_folder
 from clipknight.data.images import read_image
 from clipknight.devices import keep_freed_memory
 from clipknight.embedding import clip as encoders
-from clipknight.embedding.clip import OFFLINE, load_clip
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.errors import user_errors
 from clipknight.paths import ROOT
 from clipknight.settings import parse

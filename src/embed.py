@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from clipknight.data.listing import SPLITS
 from clipknight.embedding.cache import CACHE, caption_embeddings, image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import OFFLINE, load_clip
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.errors import user_errors
 from clipknight.settings import parse
 

@@ -18,8 +18,8 @@ from clipknight.data.caption_table import read_caption_table
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import target_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import load_target_encoder
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.messages import a_few

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of
-from clipknight.embedding.clip import MINILM, load_target_encoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.metrics import avg_cos
+from clipknight.embedding.target_encoder import MINILM, load_target_encoder
 from clipknight.ensemble.submission import read_submission
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from clipknight.embedding.cache import caption_embeddings, image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import OFFLINE, load_clip
+from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.predictors import save_split_predictions
 from clipknight.ensemble.views import check_sizes

@@ -1,25 +1,87 @@
-"""The model hub: whether it can be reached, and what a user is told when it cannot."""
+"""The model hub: whether it can be reached, and what a user is told when a model cannot be loaded."""
 
 import os
-import socket
+import threading
+from collections.abc import Iterator
+
+from clipknight.messages import shortened
 
 import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, HTTPError
+
+PROBE_SECONDS = 6.0
+NO_WAY_THROUGH = (502, 503, 504)  # what a proxy answers that cannot reach the hub
+
+
+def prepare_loading(source: str) -> None:
+    """Called before anything is loaded from `source`, a folder or a name on the hub.
+
+    Nothing is asked on the keyboard, and no program that comes with a model is run.
+    """
+    import transformers
+    from transformers import dynamic_module_utils
+
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # "run the custom code?" counts as answered: no
+    transformers.logging.set_verbosity_error()  # loading MiniLM without its unused pooler is no news to the user
+    transformers.logging.disable_progress_bar()
+    if not os.path.isdir(source):
+        go_offline_if_unreachable()
 
 
 def go_offline_if_unreachable() -> None:
     """Fail fast without internet: the hub client would retry each file for half a minute. Cached files still load."""
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return
-    host = huggingface_hub.constants.ENDPOINT.split("//")[-1].split("/")[0].split(":")[0]
-    try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError:
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
+    if not constants.HF_HUB_OFFLINE:
+        constants.HF_HUB_OFFLINE = not _reachable()
+
+
+def _reachable() -> bool:
+    """True when the hub, at HF_ENDPOINT and through whatever proxy, answers within PROBE_SECONDS."""
+    answers = []
+
+    def ask() -> None:
+        try:
+            answers.append(huggingface_hub.get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS).status_code)
+        except (HTTPError, OSError):
+            pass  # not there
+
+    # In a thread, since no timeout bounds the look-up of a host's name.
+    probe = threading.Thread(target=ask, daemon=True)
+    probe.start()
+    probe.join(PROBE_SECONDS + 1)
+    return bool(answers) and answers[0] not in NO_WAY_THROUGH
 
 
 def hub_failure(name: str, error: Exception, offline: str) -> Exception:
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        return ConnectionError(
-            f"{name!r} is not on this machine and the model hub cannot be reached. Works offline: {offline}"
+    """What to raise when loading `name` failed with `error`; `offline` names what loads without a hub."""
+    remedy = f"Works offline: {offline}"
+    if os.path.isdir(name):
+        return ValueError(f"{name!r} could not be loaded: {shortened(error)}. {remedy}")
+    if constants.HF_HUB_OFFLINE:
+        return ConnectionError(f"{name!r} is not on this machine and the model hub cannot be reached. {remedy}")
+    cause = next((cause for cause in _causes(error) if isinstance(cause, HTTPError | EntryNotFoundError)), None)
+    if cause is None:
+        return ValueError(f"{name!r} could not be loaded: {shortened(error)}. {remedy}")
+    if isinstance(cause, GatedRepoError):
+        return ValueError(f"{name!r} is gated: accept its terms at {constants.ENDPOINT}, then hf auth login. {remedy}")
+    status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+    if isinstance(cause, EntryNotFoundError) and status == 404:
+        return ValueError(
+            f"{name!r} on the hub has no file of the kind that is looked for: {shortened(cause)}. {remedy}"
         )
-    return ValueError(f"{name!r} could not be loaded: {error}. Works offline: {offline}")
+    if status in (401, 403, 404):
+        return ValueError(
+            f"{constants.ENDPOINT} shows no {name!r} ({status}): check the name; a private one needs hf auth login, "
+            f"and a token that has run out (HF_TOKEN) a new one. {remedy}"
+        )
+    return ConnectionError(
+        f"{name!r} could not be had from {constants.ENDPOINT}: {shortened(cause)}. "
+        f"Run it again: files that came whole are kept. {remedy}"
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import OFFLINE, load_clip
+from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.embedding.splits import similarity_groups
 from clipknight.ensemble.blending import balanced_folds
 from clipknight.ensemble.knn import DistanceWeightedKNN

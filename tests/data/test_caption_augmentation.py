@@ -11,7 +11,7 @@ from clipknight.data.caption_augmentation import (
     with_variants,
 )
 from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import load_target_encoder
+from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.training.runs import Run
 
 import numpy as np

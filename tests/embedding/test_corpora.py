@@ -5,8 +5,9 @@ import shutil
 from clipknight.data.datasets import read_dataset
 from clipknight.embedding import corpora
 from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import load_clip, load_target_encoder
+from clipknight.embedding.clip import load_clip
 from clipknight.embedding.corpora import Corpus, corpus_embeddings, read_corpus
+from clipknight.embedding.target_encoder import load_target_encoder
 
 import numpy as np
 import pandas as pd

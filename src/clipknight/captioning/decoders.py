@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.hub import go_offline_if_unreachable, hub_failure
+from clipknight.hub import hub_failure, prepare_loading
 from clipknight.paths import existing
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -56,12 +56,14 @@ def load_decoder(
         folder, options = str(folder), {}
     else:
         folder, options = name, {}
-        go_offline_if_unreachable()
+    prepare_loading(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        decoder = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise hub_failure(name, error, f"decoder {COMPACT!r}, or a local folder") from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
+        decoder = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", trust_remote_code=False, **options)
+    except Exception as error:  # transformers, torch, safetensors and the hub each raise their own
+        raise hub_failure(
+            folder if decoder_folder(name) else name, error, f"decoder {COMPACT!r}, or a local folder"
+        ) from error
     if options:  # its weights are plain numbers by now, yet it passes for quantized, and could not be saved
         decoder.hf_quantizer = None
         del decoder.config.quantization_config

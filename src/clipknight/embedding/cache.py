@@ -12,9 +12,10 @@ from clipknight.data.datasets import Dataset
 from clipknight.data.images import UnreadableImage, read_image
 from clipknight.devices import pick_precision
 from clipknight.embedding.cached_rows import cached, unreadable_or_nan
-from clipknight.embedding.clip import MINILM, ClipEncoder
+from clipknight.embedding.clip import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.subregions import subregion_features
+from clipknight.embedding.target_encoder import MINILM
 from clipknight.paths import OUTPUTS
 
 import numpy as np

@@ -10,10 +10,10 @@ from clipknight.data.caption_table import Columns
 from clipknight.data.datasets import Dataset, read_dataset
 from clipknight.data.listing import among
 from clipknight.embedding.cache import CACHE, target_embeddings
-from clipknight.embedding.clip import MINILM, load_target_encoder
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.embedding.metrics import avg_cos
 from clipknight.embedding.splits import with_made_split
+from clipknight.embedding.target_encoder import MINILM, load_target_encoder
 from clipknight.processes import in_main_process
 
 import numpy as np

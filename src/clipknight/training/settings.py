@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from clipknight.embedding.captioned_dataset import DataSettings
-from clipknight.embedding.clip import OFFLINE
+from clipknight.embedding.packaged_clip import OFFLINE
 
 
 @dataclass(frozen=True, kw_only=True)
