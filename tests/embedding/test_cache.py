@@ -18,6 +18,7 @@ from clipknight.embedding.cache import (
 )
 from clipknight.embedding.cached_rows import UnreadableImages
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.subregions import encode_subregions, subregion_features
 from clipknight.embedding.target_encoder import load_target_encoder
 
 import numpy as np
