@@ -1,13 +1,34 @@
-"""How messages name many things in few words."""
+"""How messages name many things, and long ones, in few words."""
+
+LONGEST_VALUE = 80  # characters of one value
+LONGEST_LIST = 260  # of what `a_few` lists
 
 
 def a_few(items, limit: int = 5) -> str:
-    """Items for a message: the first few, and how many more there are."""
-    items = [str(item) for item in items]
-    return ", ".join(items[:limit]) + (f" and {len(items) - limit:,} more" if len(items) > limit else "")
+    """Items for a message: the first few, each shortened, and how many more there are."""
+    items = list(items)
+    shown = []
+    for item in map(shortened, items[:limit]):
+        if shown and len(", ".join([*shown, item])) > LONGEST_LIST:
+            break
+        shown.append(item)
+    return ", ".join(shown) + (f" and {len(items) - len(shown):,} more" if len(items) > len(shown) else "")
 
 
-def shortened(text, limit: int = 200) -> str:
-    """Text for a message, on one line: its beginning, where it is long."""
-    line = " ".join(str(text).split()).rstrip(".")
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+def shortened(value, longest: int = LONGEST_VALUE) -> str:
+    """A value as part of one line: what is long is cut in its middle, what a terminal cannot show is escaped."""
+    text = value if isinstance(value, str) else str(value)
+    escaped = "".join(map(_shown, _cut(text, longest)))
+    return _cut(escaped, longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) * 2 // 3
+    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
+
+
+def _shown(character: str) -> str:
+    """Line breaks and other invisible characters, and halves of characters, as Python writes them in a string."""
+    return character if character.isprintable() else ascii(character)[1:-1]

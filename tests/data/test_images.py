@@ -1,9 +1,12 @@
+import io
 import pickle
+import struct
 import threading
 import warnings
+import zlib
 
 from clipknight.data import images
-from clipknight.data.images import UnreadableImage, find_unreadable, read_image
+from clipknight.data.images import UnreadableImage, find_unreadable, middle_of_strip, read_image
 
 import numpy as np
 import pytest
@@ -154,7 +157,7 @@ def test_the_error_survives_pickling():
 def test_the_file_is_closed_even_where_frames_are_left(tmp_path, monkeypatch):
     halves().save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (32, 16))])
     opened, open_image = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda path: opened.append(open_image(path)) or opened[-1])
+    monkeypatch.setattr(Image, "open", lambda path, **kinds: opened.append(open_image(path, **kinds)) or opened[-1])
     read = read_image(tmp_path / "a.gif")
     assert len(opened) == 1 and opened[0].fp is None
     assert read.getpixel((0, 0)) == RED
@@ -178,3 +181,66 @@ def test_many_images_show_a_progress_bar(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(images, "QUIET_BELOW", 3)
     find_unreadable([tmp_path / "a.png"] * 3)
     assert "checking images" in capsys.readouterr().err
+
+
+# What stands beside the pixels
+
+
+def with_exif(path, *entries):
+    """A JPEG turned by EXIF, with further entries as they stand in the file: (tag, type, count, value)."""
+    entries = sorted([(0x0112, 3, 1, struct.pack("<HH", 6, 0)), *entries])
+    table = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    tiff = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
+    body = b"Exif\0\0" + tiff
+    jpeg = io.BytesIO()
+    halves().save(jpeg, "JPEG", quality=100)
+    path.write_bytes(b"\xff\xd8\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg.getvalue()[2:])
+    return path
+
+
+@pytest.mark.parametrize(
+    "entry", [(0x011A, 5, 1, struct.pack("<I", 9999)), (0x011A, 5, 1, bytes(4)), (0x8769, 4, 1, struct.pack("<I", 7))]
+)
+def test_a_broken_exif_entry_costs_nothing_but_itself(tmp_path, entry):
+    read = read_image(with_exif(tmp_path / "a.jpg", entry))
+    assert read.size == (16, 32) and close(read.getpixel((8, 2)), RED) and close(read.getpixel((8, 30)), GREEN)
+
+
+def test_exif_that_cannot_be_read_costs_the_turning(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image.Image, "getexif", lambda image: 1 / 0)
+    halves().save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").size == (32, 16)
+
+
+@pytest.mark.parametrize(
+    "kind, body", [(b"pHYs", b"1"), (b"gAMA", b""), (b"zTXt", b"a\0\0" + zlib.compress(bytes(2**22)))]
+)
+def test_a_png_with_a_broken_comment_shows_its_pixels(tmp_path, kind, body):
+    halves().save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    part = struct.pack(">I", len(body)) + kind + body + bytes(4)  # a wrong checksum too
+    (tmp_path / "a.png").write_bytes(data[:33] + part + data[33:])
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.png")), np.asarray(halves()))
+
+
+def test_heic_is_read_where_its_package_is(tmp_path):
+    pytest.importorskip("pillow_heif")
+    images._formats()
+    halves(size=(64, 64)).save(tmp_path / "a.heic", quality=95)
+    assert close(read_image(tmp_path / "a.heic").getpixel((4, 8)), RED, 16)
+
+
+def test_a_program_is_no_picture(tmp_path):
+    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(UnreadableImage, match="a.jpg: not an image"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "size, kept", [((1, 60000), (1, 12)), ((60000, 2), (24, 2)), ((12, 1), (12, 1)), ((5, 9), (5, 9))]
+)
+def test_of_a_strip_the_middle_is_kept(size, kept):
+    image = Image.new("RGB", size, RED)
+    image.putpixel((size[0] // 2, size[1] // 2), GREEN)
+    middle = middle_of_strip(image)
+    assert middle.size == kept and middle.getpixel((kept[0] // 2, kept[1] // 2)) == GREEN

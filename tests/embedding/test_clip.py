@@ -32,6 +32,18 @@ def embedded(encoder):
     return encoder.encode_pixels(encoder.preprocess(PICTURE)[None]), encoder.encode_captions(CAPTIONS)
 
 
+# Pixels
+
+
+def test_a_strip_stays_small_when_it_is_resized(tiny, monkeypatch):
+    sizes, resize = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda image, size, *a, **k: sizes.append(size) or resize(image, size, *a, **k)
+    )
+    assert tiny.preprocess(Image.new("RGB", (1, 60000), "red")).shape == (3, 32, 32)
+    assert max(width * height for width, height in sizes) <= 12 * 32 * 32
+
+
 # Names
 
 

@@ -88,3 +88,17 @@ def test_pixels_are_scaled_as_the_encoder_asks(encoder, tmp_path):
     Image.new("RGB", (40, 40), (255, 0, 255)).save(tmp_path / "a.png")
     pixels = TrainingImages([str(tmp_path / "a.png")], training_transform(encoder, 10, True, 0.5), 0)[0, 0][0]
     np.testing.assert_allclose(pixels.mean((1, 2)), [1, -1, 1], atol=1e-5)
+
+
+def test_the_middle_of_a_strip_is_learned_from(encoder, tmp_path):
+    """Resizing all of it would take gigabytes."""
+    Image.new("RGB", (1, 60000), "red").save(tmp_path / "strip.png")
+    transform, shapes = training_transform(encoder, 20, False, 1), []
+    images = TrainingImages([str(tmp_path / "strip.png")], transform, 0)
+    call = type(transform).__call__
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            type(transform), "__call__", lambda t, image: shapes.append(image.shape) or call(t, image=image)
+        )
+        pixels, _ = images[0, 0]
+    assert shapes[0] == (12, 1, 3) and pixels.shape == (3, 32, 32)

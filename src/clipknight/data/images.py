@@ -1,18 +1,42 @@
 """Reading image files: any that Pillow opens, as the RGB picture a person would see."""
 
+import functools
+import importlib.util
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from clipknight.data.png_pixels import without_metadata
+
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
-IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"])
+PHOTO_SUFFIXES = frozenset([".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"])
+HEIC_SUFFIXES = frozenset([".heic", ".heif", ".hif"])
+HEIC_IS_READ = importlib.util.find_spec("pillow_heif") is not None
+RARE_SUFFIXES = frozenset(
+    ".jpe .jp2 .j2k .j2c .jpc .jpf .jpx .ppm .pgm .pbm .pnm .apng .dib .mpo .tga .pcx .dds .psd .sgi .qoi .ico".split()
+)
+IMAGE_SUFFIXES = PHOTO_SUFFIXES | RARE_SUFFIXES | (HEIC_SUFFIXES if HEIC_IS_READ else frozenset())
+NOT_PICTURES = ("EPS", "WMF", "EMF", "MPEG", "PDF")  # programs to be run, by Ghostscript or Windows, and clips
 MAX_PIXELS = 89_478_485  # a decoded RGB image of 256 MiB, where Pillow begins to warn of decompression bombs
+MAX_ASPECT = 12  # sides; more, and resizing the short one to an encoder's size makes the long one huge
 BLOCK = 4096  # images in flight while checking
 QUIET_BELOW = 2000  # images that are checked without a progress bar
+ORIENTATION = 0x0112  # EXIF's tag, and how Pillow undoes each value
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")  # of damaged EXIF: pixels decide
 
 
 class UnreadableImage(ValueError):
@@ -29,25 +53,42 @@ class UnreadableImage(ValueError):
 def read_image(path: str | Path) -> Image.Image:
     """Decode a file to RGB: turned as its EXIF says, transparency over white, 16 bits to 8, the first frame.
 
-    UnreadableImage if it is missing, empty, truncated, no image, or larger than MAX_PIXELS.
+    What stands beside the pixels may be damaged: it costs at most the turning. UnreadableImage if the file is missing,
+    empty, truncated, no image, or larger than MAX_PIXELS.
     """
     try:
         if os.path.getsize(path) == 0:
             raise UnreadableImage(path, "the file is empty")
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                size = f"{image.width:,} x {image.height:,}"
-                raise UnreadableImage(path, f"{size} pixels are more than {MAX_PIXELS:,}; make it smaller")
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _as_rgb(image)
+        try:
+            return _decoded(path, path)
+        except (UnreadableImage, MemoryError):
+            raise
+        except Exception:
+            if (pixels := without_metadata(path)) is None:
+                raise
+            return _decoded(path, pixels)
     except (UnreadableImage, MemoryError):
         raise
     except Image.UnidentifiedImageError:
-        raise UnreadableImage(path, "not an image, or of a kind that Pillow cannot read") from None
+        heic = "; HEIC needs a package: pip install pillow-heif" if not HEIC_IS_READ else ""
+        raise UnreadableImage(path, f"not an image, or of a kind that Pillow cannot read{heic}") from None
     except Exception as error:  # Pillow's decoders meet broken data with errors of many types
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreadableImage(path, reason) from error
+
+
+def middle_of_strip(image: Image.Image) -> Image.Image:
+    """The image, or the middle of one that is more than MAX_ASPECT times as long as wide.
+
+    An encoder sees the middle square alone once the short side has its size. Of a picture of 1 x 60,000 pixels, 316
+    bytes on disk, the long side would have 13 million by then.
+    """
+    width, height = image.size
+    longest = MAX_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
+    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
 
 
 def find_unreadable(paths: Sequence[str | Path], workers: int | None = None) -> dict[str, str]:
@@ -71,6 +112,35 @@ def _reason(path: str) -> str | None:
     except UnreadableImage as error:
         return error.reason
     return None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """What Pillow and its plugins read, without what is no picture of pixels."""
+    if HEIC_IS_READ:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(kind for kind in Image.ID if kind not in NOT_PICTURES)
+
+
+def _decoded(path: str | Path, source) -> Image.Image:
+    with Image.open(source, formats=_formats()) as image:
+        if image.width * image.height > MAX_PIXELS:
+            size = f"{image.width:,} x {image.height:,}"
+            raise UnreadableImage(path, f"{size} pixels are more than {MAX_PIXELS:,}; make it smaller")
+        image.load()
+        return _turned(_as_rgb(image), image)
+
+
+def _turned(pixels: Image.Image, image: Image.Image) -> Image.Image:
+    """`pixels` as the EXIF of `image` says; as they are where it cannot be read."""
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION))
+    except Exception:  # a broken entry raises errors of many types
+        turn = None
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -75,9 +75,22 @@ def _animation_frames(path: str, count: int) -> Iterator[Image.Image]:
 
 
 def _ends_as_gif(path: str) -> bool:
+    """Whether its blocks go on to the one that ends a GIF; what comes after that does not count."""
     with open(path, "rb") as file:
-        file.seek(-16, os.SEEK_END)  # some programs write a few bytes more
-        return b";" in file.read()
+
+        def skip_colours(flags: int) -> None:
+            file.seek(3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0, os.SEEK_CUR)
+
+        skip_colours(file.read(13)[10])
+        while (kind := file.read(1)) in (b"!", b","):
+            if kind == b",":  # a frame: its place, its colours, the size of its codes
+                skip_colours(file.read(9)[8])
+            file.read(1)  # that size, or what an extension is
+            while size := file.read(1):
+                if size == b"\0":
+                    break
+                file.seek(size[0], os.SEEK_CUR)
+        return kind == b";"
 
 
 def _video_frames(path: str, count: int) -> Iterator[Image.Image]:

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from clipknight.data.images import middle_of_strip
 from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.image_size import resized
 from clipknight.embedding.packaged_clip import OFFLINE, PACKAGED
@@ -27,6 +28,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import VisionTransformer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torchvision.transforms import Compose
 
 SAVED = ("root", "joint", "projected", "locked_text", "activation")  # in encoder.json
 
@@ -54,7 +56,9 @@ class ClipEncoder:
 
     def __post_init__(self):
         self.model.to(self.device, memory_format=torch.channels_last).eval()
-        self.preprocess = image_transform_v2(self.preprocess_cfg, is_train=False)
+        transform = image_transform_v2(self.preprocess_cfg, is_train=False)
+        cropped = self.preprocess_cfg.resize_mode == "shortest"
+        self.preprocess = Compose([middle_of_strip, *transform.transforms]) if cropped else transform
 
     @property
     def visual(self) -> nn.Module:

@@ -1,7 +1,7 @@
 """Training images: albumentations, each transform switched by a setting, repeatable by (seed, epoch, image)."""
 
 from clipknight.data.datasets import Dataset
-from clipknight.data.images import read_image
+from clipknight.data.images import middle_of_strip, read_image
 from clipknight.embedding.clip import ClipEncoder
 from clipknight.processes import process_count
 from clipknight.training.batches import EpochBatches
@@ -54,7 +54,7 @@ class TrainingImages(TorchDataset):
     def __getitem__(self, position: tuple[int, int]) -> tuple[torch.Tensor, int]:
         epoch, row = position
         self.transform.set_random_seed(int(np.random.SeedSequence((self.seed, epoch, row)).generate_state(1)[0]))
-        image = np.asarray(read_image(self.paths[row]))
+        image = np.asarray(middle_of_strip(read_image(self.paths[row])))
         return torch.from_numpy(self.transform(image=image)["image"].transpose(2, 0, 1).copy()), row
 
 

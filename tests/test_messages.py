@@ -1,0 +1,30 @@
+from clipknight.messages import a_few, shortened
+
+import pytest
+
+
+def test_a_few():
+    assert a_few([]) == "" and a_few(["a", 2]) == "a, 2"
+    assert a_few("abcdefg") == "a, b, c, d, e and 2 more"
+
+
+def test_many_long_values_make_a_short_message():
+    listed = a_few(["x" * 20_000] * 9)
+    assert len(listed) < 280 and listed.endswith(" and 6 more")
+
+
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        ("a\nb\0", r"a\nb\x00"),
+        ("half \ud83d", r"half \ud83d"),
+        ("né 漢 🐕", "né 漢 🐕"),
+        ("a" * 81, "a" * 52 + "…" + "a" * 27),
+    ],
+)
+def test_a_value_is_shown_on_one_line(value, shown):
+    assert shortened(value) == shown
+
+
+def test_a_long_value_is_cut_in_its_middle():
+    assert shortened("a" * 81) == "a" * 52 + "…" + "a" * 27
