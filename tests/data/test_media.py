@@ -1,7 +1,8 @@
 import os
 from pathlib import Path
 
-from clipknight.data.media import find_media, walk
+from clipknight.data.folders import walk
+from clipknight.data.media import find_media
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_errors_name_the_path(folder, tmp_path):
         find_media([folder, tmp_path / "absent.jpg"])
     with pytest.raises(FileNotFoundError, match="no image and no video in .*empty"):
         find_media([folder, tmp_path / "empty"])
-    with pytest.raises(ValueError, match=r"notes.txt is neither an image nor a video by its suffix \(.*\.jpg .*\.mp4"):
+    with pytest.raises(ValueError, match="notes.txt is neither an image nor a video by its suffix"):
         find_media([folder / "notes.txt"])
 
 

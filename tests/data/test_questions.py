@@ -115,13 +115,28 @@ def test_a_file_of_questions(table):
         ("image,text\na.png,What?\n", "has no column question: its columns are image, text"),
         ("a,b\n1,2\n", "no column image and no question"),
         ("image,question\n", "a header and no question"),
-        ("image,question\na.png,What?\nb.png, \n", "no question in row 3"),
-        ("image,question,answer\na.png,What?,\n", "no answer in row 2"),
+        ("image,question\na.png,What?\nb.png, \n", "no question on line 3"),
+        ("image,question,answer\na.png,What?,\n", "no answer on line 2"),
+        ("image,question\na.png,Is it red, or blue?\n", "line 2: 3 fields"),
     ],
 )
 def test_a_file_that_is_wrong(table, text, message):
     with pytest.raises(ValueError, match=message):
         read_questions(table(text))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_questions_as_spreadsheets_save_them(tmp_path, delimiter):
+    lines = ["image,question", "a.png,What is it?", 'b.png,"Is it red\ror blue?"']
+    text = "\r\n".join(line.replace(",", delimiter) for line in lines)
+    (tmp_path / "q.csv").write_text(text, encoding="utf-8-sig", newline="")
+    assert read_questions(tmp_path / "q.csv")["question"].tolist() == ["What is it?", "Is it red\ror blue?"]
+
+
+def test_questions_that_are_not_utf8_say_where(tmp_path):
+    (tmp_path / "q.csv").write_bytes("image,question\na.png,What’s it?\n".encode("cp1252"))
+    with pytest.raises(ValueError, match="q.csv, line 2: byte 0x92 is not UTF-8; save the file as UTF-8"):
+        read_questions(tmp_path / "q.csv")
 
 
 def test_a_file_that_is_not_there():

@@ -76,6 +76,33 @@ def test_a_file_that_describes_a_dataset(tmp_path):
     assert rows(read_corpus([file])) == [("a", "a is said")]
 
 
+@pytest.mark.parametrize("images_are_there", [True, False])
+def test_text_alone_needs_no_images(tmp_path, images_are_there):
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2)]
+    said = [{"id": 10 + n, "image_id": n, "caption": f"a dog {n}"} for n in (1, 2)]
+    for part in ("train2017", "val2017"):
+        content = json.dumps({"images": images, "annotations": said})
+        file = write(tmp_path / "coco" / "annotations" / f"captions_{part}.json", content)
+        for n in (1, 2) if images_are_there else ():
+            write(tmp_path / "coco" / part / f"{n}.jpg", "")
+    expected = [("train2017/1", "a dog 1"), ("train2017/2", "a dog 2")]
+    assert rows(read_corpus([str(tmp_path / "coco")])) == expected
+    assert [text for _, text in rows(read_corpus([file]))] == ["a dog 1", "a dog 2"]  # the valid split alone, by name
+
+
+def test_without_images_nor_splits_all_captions_are_the_corpus(tmp_path):
+    file = write(tmp_path / "data" / "captions.txt", "image,caption\na.jpg,one\nb.jpg,two\n")
+    assert rows(read_corpus([str(tmp_path / "data")])) == [("a", "one"), ("b", "two")]
+    assert rows(read_corpus([file])) == [("a.jpg", "one"), ("b.jpg", "two")]
+
+
+def test_names_are_never_taken_for_captions(tmp_path):
+    file = write(tmp_path / "Flickr8k.token.txt", "a.jpg#0\tA dog .\na.jpg#1\tA cat .\n")
+    assert rows(read_corpus([file])) == [("a.jpg", "A dog ."), ("a.jpg", "A cat .")]
+    file = write(tmp_path / "AllVideoDescriptions.txt", "\n-4wsuPCjDBc_5_15 a squirrel eats\n")
+    assert rows(read_corpus([file])) == [("-4wsuPCjDBc_5_15", "a squirrel eats")]
+
+
 def test_a_dataset_without_training_captions(coloured, tmp_path):
     folder = shutil.copytree(coloured, tmp_path / "held")
     (folder / "Flickr_8k.trainImages.txt").unlink()

@@ -6,7 +6,7 @@ from pathlib import Path
 from clipknight.data.caption_table import read_caption_table
 from clipknight.data.datasets import Dataset
 from clipknight.data.listing import among
-from clipknight.data.media import ids_of
+from clipknight.data.names import ids_of
 from clipknight.paths import existing
 
 import numpy as np

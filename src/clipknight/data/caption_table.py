@@ -1,19 +1,22 @@
-"""Tables of captions, read strictly: CSV (commas, tabs, semicolons or bars between fields) and Parquet."""
+"""Tables of captions, read strictly: CSV (commas, tabs, semicolons or bars between fields), Parquet, lists of lines."""
 
-import csv
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.messages import a_few
+from clipknight.data.caption_lines import form_of, read_caption_lines
+from clipknight.data.delimited import Delimited, read_delimited
+from clipknight.data.text_files import read_text
+from clipknight.messages import a_few, shortened
 
 import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-KNOWN_PAIRS = (("image_name", "comment"), ("imgId", "prompt"), ("video", "caption"))  # read without being named
+# Read without being named: Flickr30k's, the competition's, tables of clips, and MSR-VTT's 1k-A list.
+KNOWN_PAIRS = (("image_name", "comment"), ("imgId", "prompt"), ("video", "caption"), ("video_id", "sentence"))
+OF_VIDEOS = ("video", "video_id")
 
 
 @dataclass(frozen=True)
@@ -36,89 +39,113 @@ class CaptionTable:
     image_column: str
     place: str
 
+    @property
+    def names_videos(self) -> bool:
+        return self.image_column in OF_VIDEOS
+
 
 def read_caption_table(path: str | Path, columns: Columns = Columns()) -> CaptionTable:
     """Read a CSV (.csv, .txt, .tsv) or .parquet table. ValueError with file and line for whatever is wrong in it."""
     path = Path(path)
-    table = _read_parquet(path, columns) if path.suffix.lower() == ".parquet" else _read_csv(path, columns)
+    if path.suffix.lower() == ".parquet":
+        table = _read_parquet(path, columns)
+    elif form := form_of(_first_line(path)):
+        place = f"{path.name}, line"
+        table = CaptionTable(read_caption_lines(path, read_text(path), form), form.media, place)
+    else:
+        table = _read_csv(path, columns)
     if table.rows.empty:
         raise ValueError(f"{path} has a header and no rows")
     return table
 
 
-def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, its byte order mark left out. ValueError says where it is not UTF-8."""
-    data = Path(path).read_bytes()
-    try:
-        return data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}, line {line}: byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from None
+def is_caption_table(path: Path, columns: Columns = Columns()) -> bool:
+    """By suffix, or by first line: Flickr8k's captions.txt is a table, MSVD's .tsv of captions and ids is none."""
+    if path.suffix.lower() in (".csv", ".parquet"):
+        return True
+    first = _first_line(path)
+    header = re.split(r"\s*[,\t;|]\s*", first.strip())
+    return form_of(first) is not None or columns.caption in header or _pair(header, columns) is not None
+
+
+def _first_line(path: Path) -> str:
+    """Up to 10,000 characters of a file's first line that is neither blank nor a remark."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for _ in range(20):
+            if (line := file.readline(10_000)).strip() and not line.startswith("#"):
+                return line.rstrip("\r\n")
+    return ""
 
 
 def _read_csv(path: Path, columns: Columns) -> CaptionTable:
-    text = read_text(path)
-    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    headers = {d: [cell.strip() for cell in next(csv.reader([first], delimiter=d), [])] for d in ",\t;|"}
-    delimiter, pair = next(((d, p) for d, cells in headers.items() if (p := _pair(cells, columns))), (",", None))
-    header = headers[delimiter]
+    table = read_delimited(path, lambda header: _pair(header, columns) is not None, _with_all_bars)
+    pair = _pair(table.header, columns)
     if pair is None:
-        raise _wrong_header(path, header, columns)
-    if delimiter == "|":
-        # Flickr30k's own results.csv lacks one bar: "2199200615.jpg| 4   A dog runs across the grass ."
-        text = re.sub(r"(?m)^([^|\r\n]+\| *\d+) {2,}(?=[^|\r\n]+$)", r"\1| ", text)
-    numbers, rows = _csv_rows(path, text, delimiter)
-    widths = np.fromiter(map(len, rows), int, len(rows))
-    wrong = np.flatnonzero((widths != len(header)) & (widths > 0))  # a blank line has no field
-    if len(wrong):
-        raise ValueError(
-            f"{path}, line {a_few(numbers[wrong])}: {widths[wrong[0]]} fields (the header has {len(header)});"
-            ' a caption with a comma in it needs double quotes, as in a.jpg,"a dog, running"'
-        )
-    rows, numbers = [row for row in rows[1:] if row], numbers[1:][widths[1:] > 0]
-    cells = {"name": pair[0], "caption": pair[1], **({"split": columns.split} if columns.split in header else {})}
-    frame = pd.DataFrame({name: _column(rows, header, cell, path) for name, cell in cells.items()}, dtype="str")
-    if delimiter == "|":  # written with a space after each bar
+        raise _wrong_header(path, table.header, columns)
+    cells = {"name": pair[0], "caption": pair[1], **({"split": columns.split} if columns.split in table.header else {})}
+    frame = pd.DataFrame({name: table.column(cell) for name, cell in cells.items()}, dtype="str")
+    if pair == KNOWN_PAIRS[0]:
+        frame["caption"] = _comments(table, frame["caption"])
+    if table.delimiter == "|":  # written with a space after each bar
         frame = frame.apply(lambda column: column.str.strip())
-    return CaptionTable(frame.assign(number=numbers), pair[0], f"{path.name}, line")
+    return CaptionTable(frame.assign(number=table.numbers), pair[0], f"{path.name}, line")
 
 
-def _csv_rows(path: Path, text: str, delimiter: str) -> tuple[np.ndarray, list[list[str]]]:
-    """The line each row starts on, and the rows, header included."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, ends = [], [0]
-    try:
-        for row in reader:
-            rows.append(row)
-            ends.append(reader.line_num)
-    except csv.Error as error:
-        raise ValueError(f"{path}: the row that starts on line {ends[-1] + 1} is broken: {error}") from None
-    return np.array(ends[:-1]) + 1, rows
+# Flickr30k's own results.csv lacks one bar: "2199200615.jpg| 4   A dog runs across the grass ."
 
 
-def _column(rows: list[list[str]], header: list[str], cell: str, path: Path) -> list[str]:
-    if header.count(cell) > 1:
-        raise ValueError(f"{path} has {header.count(cell)} columns named {cell!r}")
-    at = header.index(cell)
-    return [row[at] for row in rows]
+def _with_all_bars(text: str, delimiter: str) -> str:
+    if delimiter != "|":
+        return text
+    return re.sub(r"(?m)^([^|\r\n]+\| *\d+) {2,}(?=[^|\r\n]+$)", r"\1| ", text)
+
+
+def _comments(table: Delimited, comments: pd.Series) -> pd.Series:
+    """Flickr30k's captions; in copies of its table with commas, the row without a bar has the caption in its number."""
+    if "comment_number" in table.header:
+        beside = pd.Series(table.column("comment_number"), dtype="str").str.extract(r"^ *\d+ {2,}(\S.*)$")[0]
+        comments = comments.where((comments.str.strip() != "") | beside.isna(), beside)
+    return comments.str.strip()
 
 
 def _read_parquet(path: Path, columns: Columns) -> CaptionTable:
     try:
-        header = pyarrow.parquet.read_schema(path).names
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a Parquet file: {error}") from None
-    pair = _pair(header, columns)
+        schema = pyarrow.parquet.read_schema(path)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a Parquet file, or cut off: {shortened(error)}") from None
+    pair = _pair(schema.names, columns)
     if pair is None:
-        raise _wrong_header(path, header, columns)
-    split = [columns.split] if columns.split in header else []
-    frame = pd.read_parquet(path, columns=[*pair, *split])
-    if not pd.api.types.is_string_dtype(frame[pair[1]]):
-        raise ValueError(f"{path}: the column {pair[1]!r} holds {frame[pair[1]].dtype}, not text, one caption a row")
-    frame = frame.set_axis(["name", "caption", "split"][: frame.shape[1]], axis=1).astype("str").fillna("")
+        raise _wrong_header(path, schema.names, columns)
+    cells = {"name": pair[0], "caption": pair[1]} | ({"split": columns.split} if columns.split in schema.names else {})
+    for cell in cells.values():
+        if schema.names.count(cell) > 1:
+            raise ValueError(f"{path} has {schema.names.count(cell)} columns named {cell!r}")
+        _check_type(path, cell, schema.field(cell).type, is_name=cell == pair[0])
+    try:
+        table = pyarrow.parquet.ParquetFile(path).read(columns=list(cells.values()))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is damaged or cut off: {shortened(error)}") from None
+    texts = {name: table.column(cell).cast(pyarrow.large_string()).fill_null("") for name, cell in cells.items()}
+    frame = pd.DataFrame({name: column.to_pandas() for name, column in texts.items()}, dtype="str")
     return CaptionTable(frame.assign(number=np.arange(1, len(frame) + 1)), pair[0], f"{path.name}, row")
+
+
+def _check_type(path: Path, name: str, kind: pyarrow.DataType, is_name: bool) -> None:
+    """ValueError unless a column of Parquet holds text; names may be whole numbers."""
+    if pyarrow.types.is_dictionary(kind):
+        kind = kind.value_type
+    types = pyarrow.types
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return
+    if is_name and types.is_integer(kind):
+        return
+    if is_name and (types.is_struct(kind) or types.is_binary(kind) or types.is_large_binary(kind)):
+        raise ValueError(
+            f"{path}: the column {name!r} holds pictures themselves, not names of files: save each one as a file (its "
+            "'bytes'), and a table of image,caption with the files' names"
+        )
+    wanted = "names of files" if is_name else "text, one caption a row"
+    raise ValueError(f"{path}: the column {name!r} holds {shortened(kind)}, not {wanted}")
 
 
 def _pair(header: list[str], columns: Columns) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipknight.data.caption_table import Columns
+from clipknight.data.folders import VIDEO_SUFFIXES, walk
 from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.layouts import read_listing
 from clipknight.data.listing import (
@@ -22,7 +23,8 @@ from clipknight.data.listing import (
     checked_tables,
     require_captions_to_learn,
 )
-from clipknight.data.media import walk
+from clipknight.data.media import Media
+from clipknight.data.table_layouts import SAMPLE
 from clipknight.messages import a_few
 from clipknight.paths import existing
 
@@ -114,30 +116,57 @@ class Dataset:
         return f"{self.name} ({self.layout}): {len(self):,} {self.media}s ({parts}), {len(self.captions):,} captions"
 
 
-def read_dataset(folder: str | Path, columns: Columns = Columns(), images: str | Path | None = None) -> Dataset:
+def read_dataset(
+    folder: str | Path,
+    columns: Columns = Columns(),
+    images: str | Path | None = None,
+    skip_missing: bool | None = None,
+) -> Dataset:
     """Read a dataset in any of `clipknight.data.layouts.LAYOUTS`, by its folder or by the file that describes it.
 
     `images` is the image folder, where it can't be found from the file names. No image is opened. FileNotFoundError for
-    what is missing on disk, ValueError for whatever else is wrong, with file and line.
+    what is missing on disk, unless it is to be skipped (see `checked_tables`); ValueError for whatever else is wrong,
+    with file and line.
     """
     path = _present(folder)
     images = None if images is None else _present(images)
     if images is not None and not images.is_dir():
         raise NotADirectoryError(f"{images} is a file; images is a folder")
-    name = f"{path.parent.name}-{path.stem}" if path.is_file() else path.name
-    while path.is_dir() and len(inside := _visible(path)) == 1 and inside[0].is_dir():
-        path = inside[0]  # archives often unpack into a folder of their own
+    name, path = _named(path)
     root = path if path.is_dir() else path.parent
-    sample = root / "sample_submission.csv"
-    listing = read_listing(path, columns, images)
+    sample = root / SAMPLE
+    listing = read_listing(path, columns, Media(images))
     return Dataset(
         name,
         root,
         listing.layout,
-        *checked_tables(listing),
+        *checked_tables(listing, skip_missing),
         sample_submission=sample if sample.is_file() else None,
         media=listing.media,
     )
+
+
+def captions_alone(folder: str | Path, columns: Columns = Columns()) -> pd.DataFrame:
+    """Rows of id, caption and split ("" for none) of a dataset in any layout, whether or not its images are there."""
+    _, path = _named(_present(folder))
+    listing = read_listing(path, columns, Media(wanted=False))
+    known = rf"(?i)\.(?:{'|'.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))})$"
+    captions, splits = (
+        rows.assign(id=rows["name"].str.replace(known, "", regex=True)) for rows in (listing.captions, listing.splits)
+    )
+    split_of = splits.drop_duplicates("id").set_index("id")["split"]
+    captions["split"] = captions["id"].map(split_of).fillna("")
+    return captions[["id", "caption", "split"]].reset_index(drop=True)
+
+
+def _named(path: Path) -> tuple[str, Path]:
+    """The dataset's name, and its folder or file: archives often unpack into a folder of their own."""
+    name = f"{path.parent.name}-{path.stem}" if path.is_file() else path.name
+    while path.is_dir() and len(inside := _visible(path)) == 1 and inside[0].is_dir():
+        if inside[0].name == "annotations":  # COCO's, without its images
+            break
+        path = inside[0]
+    return name, path
 
 
 def image_folder(folder: str | Path) -> Dataset:

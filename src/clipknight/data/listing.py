@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.data.media import ids_of
-from clipknight.messages import a_few
+from clipknight.data.folders import begins_as_picture, print_once, suffix_of
+from clipknight.data.images import HEIC_IS_READ, HEIC_SUFFIXES
+from clipknight.data.left_out import write_left_out
+from clipknight.data.names import ids_of, positions
+from clipknight.messages import a_few, shortened
 
 import numpy as np
 import pandas as pd
@@ -38,11 +41,12 @@ class Listing:
     media: str = "image"
 
 
-def checked_tables(listing: Listing) -> tuple[pd.DataFrame, pd.DataFrame]:
+def checked_tables(listing: Listing, skip_missing: bool | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images (id, path, split) and captions (id, caption, caption_id) of a listing, ids in order.
 
-    FileNotFoundError for names without a file. ValueError for two files of one id, empty captions, images listed twice,
-    and train or valid images without captions.
+    FileNotFoundError for names without a file; with `skip_missing` they are left out, counted, and listed in a file; if
+    it is False, the error names --skip_unreadable, which does that. ValueError for two files of one id, empty captions,
+    images listed twice, and train or valid images without captions.
     """
     files = pd.Series(listing.files, dtype="str")
     files = files.iloc[np.argsort(ids_of(files).to_numpy(dtype=object), kind="stable")].reset_index(drop=True)
@@ -50,8 +54,9 @@ def checked_tables(listing: Listing) -> tuple[pd.DataFrame, pd.DataFrame]:
     if ids.duplicated().any():
         same = files[ids.duplicated(keep=False)]
         raise ValueError(f"files of {listing.root} that differ in their suffix alone have one id: {a_few(same, 6)}")
-    captions = _with_position(listing.captions, files, ids, listing.root)
-    splits = _with_position(listing.splits, files, ids, listing.root)
+    captions, splits = (rows.assign(at=positions(rows["name"], files)) for rows in (listing.captions, listing.splits))
+    captions, splits = _without_missing(captions, splits, listing.root, skip_missing)
+    _note_near(captions, splits, files, ids)
     blank = captions[captions["caption"].fillna("").str.strip() == ""]
     if len(blank):
         raise ValueError(f"{len(blank):,} captions are empty: {_places(blank)}")
@@ -97,7 +102,7 @@ def known_splits(rows: pd.DataFrame) -> pd.DataFrame:
     if split.isna().any():
         row = rows[split.isna()].iloc[0]
         allowed = ", ".join(filter(None, SPLIT_OF))
-        raise ValueError(f"{row['place']} {row['number']}: the split {row['split']!r} is none of {allowed}")
+        raise ValueError(f"{row['place']} {row['number']}: the split {shortened(row['split'])!r} is none of {allowed}")
     return rows.assign(split=split)
 
 
@@ -110,15 +115,45 @@ def only(found: list[Path]) -> Path:
     return found[0]
 
 
-def _with_position(rows: pd.DataFrame, files: pd.Series, ids: pd.Series, root: Path) -> pd.DataFrame:
-    """`rows` with the position of each row's file, `at`; FileNotFoundError for names without a file."""
-    at = pd.Index(files).get_indexer(rows["name"])
-    at = np.where(at < 0, pd.Index(ids).get_indexer(rows["name"]), at)
-    missing = rows[at < 0].drop_duplicates("name")
+def _without_missing(
+    captions: pd.DataFrame, splits: pd.DataFrame, root: Path, skip: bool | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Only the rows whose name has a file. FileNotFoundError, unless the others are to be left out."""
+    missing = pd.concat([rows[rows["at"] < 0] for rows in (captions, splits)]).drop_duplicates("name")
     if len(missing):
-        raise FileNotFoundError(f"{len(missing):,} files are named but not in {root}: {_places(missing)}")
-    return rows.assign(at=at)
+        text = f"{len(missing):,} files are named but not in {root}"
+        if not skip:
+            flag = "; --skip_unreadable leaves them out" if skip is False else ""
+            raise FileNotFoundError(f"{text}: {_places(missing)}{_why_missing(root, missing['name'])}{flag}")
+        file = write_left_out(root, "missing", missing[["name", "place", "number"]])
+        print_once(f"{text}, left out: {_places(missing.head(2))}, all in {file}")
+    return captions[captions["at"] >= 0], splits[splits["at"] >= 0]
+
+
+def _why_missing(root: Path, names: pd.Series) -> str:
+    """What is there instead, of the first that has something."""
+    for name in names.head(100):
+        path = root / name
+        if path.is_symlink():
+            return f"; {a_few([name])} is a link that leads nowhere: mend or remove it"
+        if suffix_of(name) in HEIC_SUFFIXES and path.is_file() and not HEIC_IS_READ:
+            return f"; {a_few([name])} is there, but HEIC is not read without a package: pip install pillow-heif"
+        if path.is_file() and not begins_as_picture(path):
+            return f"; {a_few([name])} is there, but is of no kind that is read here"
+    return ""
+
+
+def _note_near(captions: pd.DataFrame, splits: pd.DataFrame, files: pd.Series, ids: pd.Series) -> None:
+    """Say which names were taken for files that are not called quite the same."""
+    rows = pd.concat([captions, splits]).drop_duplicates("name")
+    there = files.iloc[rows["at"]].to_numpy(dtype=object)
+    near = rows[(rows["name"] != there) & (rows["name"] != ids.iloc[rows["at"]].to_numpy(dtype=object))]
+    if len(near):
+        print_once(
+            f"{len(near):,} names differ from their files' in Unicode form or capital letters alone, and are taken for "
+            f"the same: {a_few(near['name'], 3)}"
+        )
 
 
 def _places(rows: pd.DataFrame) -> str:
-    return a_few(rows["place"] + " " + rows["number"].astype("str") + " (" + rows["name"] + ")")
+    return a_few(rows["place"] + " " + rows["number"].astype("str") + " (" + rows["name"].map(shortened) + ")")

@@ -1,36 +1,50 @@
-"""Where a dataset's pictures and clips lie: found by suffix, none opened. All paths are posix, relative to a root."""
+"""Where a dataset's pictures and clips lie. All paths are posix, relative to a root."""
 
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.data.images import IMAGE_SUFFIXES
+from clipknight.data.folders import (
+    BESIDE,
+    VIDEO_SUFFIXES,
+    begins_as_picture,
+    files_in,
+    is_named_in_utf8,
+    suffix_of,
+    walk,
+)
+from clipknight.data.images import HEIC_SUFFIXES, IMAGE_SUFFIXES
+from clipknight.data.names import ids_of, positions, variants
 from clipknight.data.sample_photos import SOURCE, sample_photos
-from clipknight.messages import a_few
+from clipknight.messages import a_few, shortened
 
 import numpy as np
 import pandas as pd
 
-VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp", ".gif"]
-)
 
+@dataclass(frozen=True)
+class Media:
+    """Where a dataset's pictures or clips are looked for: in `folder`, where the user names one.
 
-def walk(root: Path, suffixes: Iterable[str]) -> list[str]:
-    """The files below `root` with these suffixes. Hidden names are left out, linked folders followed once.
-
-    OSError for a folder that cannot be read.
+    Not at all where they are not `wanted`: what is learned from text alone needs none.
     """
-    found, seen = [], set()
-    for top, folders, files in os.walk(root, followlinks=True, onerror=_raise):
-        if os.path.realpath(top) in seen:
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(top))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += _in_folder(os.path.relpath(top, root), files, suffixes)
-    return found
+
+    folder: Path | None = None
+    wanted: bool = True
+
+    def root(self, base: Path, names: pd.Series) -> Path:
+        """The folder that `names` are relative to."""
+        return image_root(self.folder or base, names) if self.wanted else base
+
+    def below(self, root: Path, suffixes: Iterable[str], names: pd.Series) -> list[str]:
+        """Every file below `root`."""
+        return walk(root, suffixes, BESIDE) if self.wanted else list(names.unique())
+
+    def named(self, root: Path, names: pd.Series, suffixes: Iterable[str]) -> list[str]:
+        """The files named."""
+        return listed(root, names, suffixes) if self.wanted else list(names.unique())
 
 
 def find_media(paths: Iterable[str | Path]) -> dict[str, str]:
@@ -52,9 +66,12 @@ def find_media(paths: Iterable[str | Path]) -> dict[str, str]:
             found |= {prefix + file: str(path / file) for file in files}
         elif not path.is_file():
             raise FileNotFoundError(f"{path} does not exist")
-        elif path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            known = " ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-            raise ValueError(f"{path} is neither an image nor a video by its suffix ({known})")
+        elif not is_named_in_utf8(str(path)):
+            raise ValueError(f"{shortened(path)}: the name is not UTF-8; rename the file")
+        elif path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not begins_as_picture(path):
+            heic = path.suffix.lower() in HEIC_SUFFIXES
+            remedy = "to read HEIC: pip install pillow-heif" if heic else "nor does it begin as one"
+            raise ValueError(f"{path} is neither an image nor a video by its suffix; {remedy}")
         else:
             found[path.as_posix()] = str(path)
     return found
@@ -65,9 +82,15 @@ def listed(root: Path, names: pd.Series, suffixes: Iterable[str]) -> list[str]:
     found = []
     for parent in parents(names):
         if (root / parent).is_dir():
-            found += _in_folder(parent, os.listdir(root / parent), suffixes)
-    files, names = pd.Series(found, dtype="str"), pd.Index(names.unique())
-    return list(files[(names.get_indexer(files) >= 0) | (names.get_indexer(ids_of(files)) >= 0)])
+            found += _in_folder(parent, files_in(root / parent))
+    files, names = pd.Series(found, dtype="str"), pd.Series(names.unique(), dtype="str")
+    known = np.array([suffix_of(file) in suffixes for file in files], dtype=bool)
+    files = files[known | files.isin(names).to_numpy()]
+    plain = pd.Index(names)
+    named = (plain.get_indexer(files) >= 0) | (plain.get_indexer(ids_of(files)) >= 0)
+    near = positions(names, files)
+    named[near[near >= 0]] = True
+    return [file for file in files[named] if suffix_of(file) in suffixes or begins_as_picture(root / file)]
 
 
 def image_root(folder: Path, names: pd.Series) -> Path:
@@ -81,6 +104,7 @@ def image_root(folder: Path, names: pd.Series) -> Path:
     few = names.iloc[np.unique(np.linspace(0, len(names) - 1, 8).astype(int))]
     media = sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     tried = [name + suffix for name in few for suffix in ([""] if suffix_of(name) in media else media)]
+    tried += [other for name in few for other in (name, *variants(name)) if suffix_of(name)]
     for place in candidates:
         if any(os.path.isfile(place / name) for name in tried):  # Path.is_file raises for names that are too long
             return place
@@ -98,18 +122,9 @@ def under_one_folder(base: Path, names: pd.Series) -> tuple[Path, pd.Series]:
     return base, names.map({name: Path(path).relative_to(base).as_posix() for name, path in full.items()})
 
 
-def ids_of(files: pd.Series) -> pd.Series:
-    """The files without their suffix."""
-    return files.str.replace(r"\.[^./]+$", "", regex=True)
-
-
 def parents(files: pd.Series) -> list[str]:
     """The folders the files are in, each once."""
     return sorted(files.str.replace(r"/?[^/]*$", "", regex=True).unique())
-
-
-def suffix_of(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
 
 
 def name_videos(names: pd.Series) -> bool:
@@ -119,14 +134,10 @@ def name_videos(names: pd.Series) -> bool:
 
 def no_images(names: Iterable[str], places: Iterable[Path]) -> FileNotFoundError:
     return FileNotFoundError(
-        f"none of the files tried ({a_few(names, 3)}) is in {a_few(places)}; say where they are (images)"
+        f"none of the files tried ({a_few(names, 3)}) is in {a_few(places)}; say where they are: --images FOLDER"
     )
 
 
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _in_folder(folder: str, files: list[str], suffixes: Iterable[str]) -> list[str]:
+def _in_folder(folder: str, files: list[str]) -> list[str]:
     prefix = "" if folder in ("", ".") else folder.replace(os.sep, "/") + "/"
-    return [prefix + name for name in files if suffix_of(name) in suffixes and not name.startswith(".")]
+    return [prefix + name for name in files]

@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from clipknight.data.delimited import read_delimited
 from clipknight.messages import a_few
 from clipknight.paths import existing
 
-import numpy as np
 import pandas as pd
 
 OR = "|"  # parts the answers that are right for one question
 EVERY = "all"
+NEEDED = ("image", "question")
 NUMBERS = "zero one two three four five six seven eight nine ten".split()
 
 
@@ -24,15 +25,16 @@ def read_questions(path: str | Path) -> pd.DataFrame:
     path = existing(Path(path).expanduser())
     if not path.is_file():
         raise FileNotFoundError(f"no file of questions {path}")
-    rows = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
-    if missing := [name for name in ("image", "question") if name not in rows]:
-        raise ValueError(f"{path} has no column {' and no '.join(missing)}: its columns are {a_few(rows.columns, 8)}")
-    if rows.empty:
+    table = read_delimited(path, lambda header: set(NEEDED) <= set(header))
+    if missing := [name for name in NEEDED if name not in table.header]:
+        raise ValueError(f"{path} has no column {' and no '.join(missing)}: its columns are {a_few(table.header, 8)}")
+    if not table.rows:
         raise ValueError(f"{path} has a header and no question")
-    rows = rows[[name for name in ("image", "question", "kind", "answer") if name in rows]]
+    names = [name for name in (*NEEDED, "kind", "answer") if name in table.header]
+    rows = pd.DataFrame({name: table.column(name) for name in names}, dtype="str")
     for name in rows:
-        if (blank := np.flatnonzero(rows[name].str.strip() == "")).size:
-            raise ValueError(f"{path}: no {name} in row {a_few(blank + 2)}")
+        if (blank := table.numbers[(rows[name].str.strip() == "").to_numpy()]).size:
+            raise ValueError(f"{path}: no {name} on line {a_few(blank)}")
     return rows if "kind" in rows else rows.assign(kind=EVERY)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from clipknight.data.caption_table import read_caption_table
+from clipknight.data.folders import VIDEO_SUFFIXES
 from clipknight.data.images import IMAGE_SUFFIXES
-from clipknight.data.json_layouts import read_json
+from clipknight.data.json_files import read_json
 from clipknight.data.listing import numbered
-from clipknight.data.media import VIDEO_SUFFIXES
 from clipknight.messages import a_few
 
 import numpy as np

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from clipknight.data.media import VIDEO_SUFFIXES, suffix_of
+from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
 from clipknight.data.video_decoding import UnreadableVideo, evenly_spaced_frames
 from clipknight.files import atomic_folder
 from clipknight.paths import OUTPUTS

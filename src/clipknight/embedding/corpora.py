@@ -10,14 +10,14 @@ import functools
 import importlib.util
 import io
 import json
-import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.data.caption_table import Columns, read_caption_table, read_text
-from clipknight.data.datasets import Dataset, read_dataset
+from clipknight.data.caption_table import Columns, is_caption_table, read_caption_table
+from clipknight.data.datasets import Dataset, captions_alone, read_dataset
+from clipknight.data.text_files import read_text
 from clipknight.embedding.cache import caption_embeddings, target_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
@@ -149,7 +149,7 @@ def _read_source(source: str, separator: str, columns: Columns, seed: int) -> tu
         raise FileNotFoundError(f"corpus {source!r}: neither a dataset's folder, nor a file, nor {COCO!r}")
     if path.suffix.lower() == ".json":
         return path.stem, _training_captions(path, columns, seed)
-    if _is_table(path, columns):
+    if is_caption_table(path, columns):
         rows = read_caption_table(path, columns).rows
         return path.stem, pd.DataFrame({"id": rows["name"], "caption": rows["caption"]})
     return path.stem, _text_file(path, separator)
@@ -159,22 +159,26 @@ def _on_one_line(captions: pd.Series) -> pd.Series:
     return pd.Series([" ".join(caption.split()) for caption in captions], captions.index, captions.dtype)
 
 
-def _is_table(path: Path, columns: Columns) -> bool:
-    """By suffix, or by header: Flickr8k's own captions.txt is a table, MSVD's .tsv of captions and ids is none."""
-    if path.suffix.lower() in (".csv", ".parquet"):
-        return True
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        return columns.caption in re.split(r"\s*[,\t;|]\s*", file.readline().strip())
+def _training_captions(path: Path, columns: Columns, seed: int) -> pd.DataFrame:
+    """Id and caption of the training split, which is made where the images are there and no split is named.
 
-
-def _training_captions(folder: Path, columns: Columns, seed: int) -> pd.DataFrame:
-    dataset = read_dataset(folder, columns)
-    if not dataset.has_splits:
-        dataset = CaptionedDataset.read(folder, seed=seed, columns=columns).dataset
-    train = dataset.split("train").captions
-    if not len(train):
-        raise ValueError(f"{folder} has no training captions: {dataset.summary()}")
-    return train[["id", "caption"]]
+    Text alone needs no images: without them, all captions are taken where no split is named.
+    """
+    try:
+        dataset = read_dataset(path, columns)
+    except FileNotFoundError:
+        captions, summary = captions_alone(path, columns), "read without its images"
+    else:
+        if not dataset.has_splits:
+            dataset = CaptionedDataset.read(path, seed=seed, columns=columns).dataset
+        split_of = dataset.images.set_index("id")["split"]
+        captions, summary = dataset.captions.assign(split=dataset.captions["id"].map(split_of)), dataset.summary()
+    train = captions[captions["split"] == "train"]
+    if path.is_file() and train.empty or (captions["split"] == "").all():
+        train = captions  # as one annotation file of COCO, which is of one split
+    if train.empty:
+        raise ValueError(f"{path} has no training captions: {summary}; to take all, name the file that has them")
+    return train[["id", "caption"]].reset_index(drop=True)
 
 
 def _coco() -> pd.DataFrame:

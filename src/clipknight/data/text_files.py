@@ -1,0 +1,21 @@
+"""Text files, read whole: UTF-8, or refused with the line and what to do."""
+
+from pathlib import Path
+
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+REMEDY = "save the file as UTF-8 (Excel calls that CSV UTF-8)"
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file, its byte order mark left out. ValueError says where it is not UTF-8."""
+    data = Path(path).read_bytes()
+    kind = ", it is UTF-16" if data.startswith(UTF_16) else ""
+    try:
+        text = data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: byte {data[error.start]:#04x} is not UTF-8{kind}; {REMEDY}") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line}: a NUL byte, so the file is damaged or no plain text; {REMEDY}")
+    return text
