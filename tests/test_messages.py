@@ -10,7 +10,7 @@ def test_a_few():
 
 def test_many_long_values_make_a_short_message():
     listed = a_few(["x" * 20_000] * 9)
-    assert len(listed) < 280 and listed.endswith(" and 6 more")
+    assert len(listed) < 350 and listed.endswith(" and 7 more")
 
 
 @pytest.mark.parametrize(

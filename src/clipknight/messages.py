@@ -1,14 +1,15 @@
 """How messages name many things, and long ones, in few words."""
 
 LONGEST_VALUE = 80  # characters of one value
-LONGEST_LIST = 260  # of what `a_few` lists
+LONGEST_ITEM, LONGEST_LIST = 160, 330  # of what `a_few` lists
 
 
 def a_few(items, limit: int = 5) -> str:
     """Items for a message: the first few, each shortened, and how many more there are."""
     items = list(items)
     shown = []
-    for item in map(shortened, items[:limit]):
+    for item in items[:limit]:
+        item = shortened(item, LONGEST_ITEM)
         if shown and len(", ".join([*shown, item])) > LONGEST_LIST:
             break
         shown.append(item)
