@@ -56,18 +56,18 @@ def hub_failure(name: str, error: Exception, offline: str) -> Exception:
     """What to raise when loading `name` failed with `error`; `offline` names what loads without a hub."""
     remedy = f"Works offline: {offline}"
     if os.path.isdir(name):
-        return ValueError(f"{name!r} could not be loaded: {shortened(error)}. {remedy}")
+        return ValueError(f"{name!r} could not be loaded: {_on_one_line(error)}. {remedy}")
     if constants.HF_HUB_OFFLINE:
         return ConnectionError(f"{name!r} is not on this machine and the model hub cannot be reached. {remedy}")
     cause = next((cause for cause in _causes(error) if isinstance(cause, HTTPError | EntryNotFoundError)), None)
     if cause is None:
-        return ValueError(f"{name!r} could not be loaded: {shortened(error)}. {remedy}")
+        return ValueError(f"{name!r} could not be loaded: {_on_one_line(error)}. {remedy}")
     if isinstance(cause, GatedRepoError):
         return ValueError(f"{name!r} is gated: accept its terms at {constants.ENDPOINT}, then hf auth login. {remedy}")
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
     if isinstance(cause, EntryNotFoundError) and status == 404:
         return ValueError(
-            f"{name!r} on the hub has no file of the kind that is looked for: {shortened(cause)}. {remedy}"
+            f"{name!r} on the hub has no file of the kind that is looked for: {_on_one_line(cause)}. {remedy}"
         )
     if status in (401, 403, 404):
         return ValueError(
@@ -75,7 +75,7 @@ def hub_failure(name: str, error: Exception, offline: str) -> Exception:
             f"and a token that has run out (HF_TOKEN) a new one. {remedy}"
         )
     return ConnectionError(
-        f"{name!r} could not be had from {constants.ENDPOINT}: {shortened(cause)}. "
+        f"{name!r} could not be had from {constants.ENDPOINT}: {_on_one_line(cause)}. "
         f"Run it again: files that came whole are kept. {remedy}"
     )
 
@@ -85,3 +85,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _on_one_line(error: Exception) -> str:
+    return shortened(" ".join(str(error).split()).rstrip("."), 200)
