@@ -70,6 +70,7 @@ def frame_files(
     folders = {str(path): _folder(str(path), count, Path(cache)) for path in paths}
     todo = {folder: path for path, folder in folders.items() if len(_files(folder)) != count}
     failed = {}
+    Path(cache).mkdir(parents=True, exist_ok=True)  # here, or a worker that fails takes it from the others
     with (
         tqdm(total=len(todo), desc="frames", unit="video", disable=not todo) as bar,
         ThreadPoolExecutor(workers) as pool,
