@@ -7,6 +7,7 @@ python src/answer.py --questions questions.csv --train train.csv    # image,ques
 
 import json
 from dataclasses import dataclass, field
+from typing import Literal
 
 from clipknight.captioning.decoders import COMPACT
 from clipknight.captioning.embedding_sources import source_for
@@ -21,6 +22,7 @@ from clipknight.data.questions import (
     read_questions,
 )
 from clipknight.data.videos import is_video
+from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
@@ -28,6 +30,7 @@ from clipknight.methods.instruction_model import InstructionModel
 from clipknight.methods.question_answering import IMAGE_AS, Shown, answered, as_captions, as_prefix, chosen
 from clipknight.methods.registry import open_captioner
 from clipknight.paths import OUTPUTS, STARTER
+from clipknight.ranges import Few, PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -37,8 +40,8 @@ import pandas as pd
 PRINTED = 12  # answers shown on the terminal
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """Settings of answer.py"""
 
     paths: list[str] = field(default_factory=list)
@@ -55,9 +58,9 @@ class Settings:
     """run of train_knight.py"""
     from_: str = ""
     """where embeddings come from: a run that predicts, or an encoder with a joint space; by default the run's own"""
-    image_as: str = "captions"
+    image_as: Literal[IMAGE_AS] = "captions"
     """captions (Knight's own and the nearest, as text) or prefix (mapped vectors, of a run with --decoder smollm2)"""
-    captions: int = 5
+    captions: Few = 5
     """nearest captions that are told beside Knight's own"""
     language_model: str = "smollm2"
     """that answers: smollm2, a name on the hub, a folder; with --image_as prefix it is the run's decoder"""
@@ -67,7 +70,7 @@ class Settings:
     """choose among the answers that --train gives to questions of the same kind"""
     calibrate: bool = False
     """choose what the image makes likelier by the largest factor, whatever is likely without one"""
-    max_tokens: int = 10
+    max_tokens: PositiveFew = 10
     """longest answer"""
     out: str = str(OUTPUTS / "answers.csv")
     """CSV of image,question,answer, and expected,kind where they are known"""
@@ -75,14 +78,8 @@ class Settings:
     """also write the accuracies to this file"""
     skip_unreadable: bool = False
     """go on without the images that cannot be read; otherwise they are listed in an error"""
-    batch_size: int = 32
+    batch_size: PositiveFew = 32
     """prompts at a time"""
-    workers: int = 2
-    """processes that read images"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
 @user_errors
@@ -138,8 +135,6 @@ def check(s: Settings) -> None:
     """ValueError for settings that contradict each other."""
     if bool(s.questions) == bool(s.question) or bool(s.paths) != bool(s.question):
         raise ValueError('say what to answer: IMAGE... --question "...", or --questions FILE')
-    if s.image_as not in IMAGE_AS:
-        raise ValueError(f"--image_as {s.image_as!r} is none of {', '.join(IMAGE_AS)}")
     if s.closed and not (s.train and s.questions):
         raise ValueError("--closed chooses among the answers of --train FILE, for questions of the same kind")
     if s.closed and s.choices:

@@ -14,8 +14,9 @@ member and band of the targets' principal components, in the same way; the table
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.splits import similarity_groups
 from clipknight.ensemble.bands import FILE, cross_fitted_bands, fit_bands, principal_components
@@ -23,8 +24,10 @@ from clipknight.ensemble.blending import aligned_members, blend, cross_fitted, f
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS
+from clipknight.ranges import Cosine, Folds, Name, NonNegative
 from clipknight.settings import parse
 from clipknight.training.runs import Run
+from clipknight.training.settings import RunSettings
 
 import numpy as np
 import pandas as pd
@@ -33,30 +36,26 @@ METHODS = ("weights", "bands")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(RunSettings, KeptDataSettings):
     """Settings of blend.py"""
 
     members: list[str]
     """names of two runs or more"""
-    run: str = "ensemble"
+    run: Name = "ensemble"
     """name of the run: outputs/<run>"""
-    method: str = "weights"
+    method: Literal[METHODS] = "weights"
     """weights: one a member; bands: one a member and band of the targets' principal components"""
-    weights: list[float] = field(default_factory=list)
+    weights: list[NonNegative] = field(default_factory=list)
     """one a member, instead of fitting them; scaled to sum 1"""
-    folds: int = 5
+    folds: Folds = 5
     """parts of valid that are blended by what was fitted on the others"""
-    similarity: float = 0.7
+    similarity: Cosine = 0.7
     """images with captions of this cosine or more go to one fold"""
-    overwrite: bool = False
-    """replace the run"""
 
 
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    if s.method not in METHODS:
-        raise ValueError(f"--method {s.method!r} is none of {', '.join(METHODS)}")
     if s.method != "weights" and s.weights:
         raise ValueError(f"--weights leave --method {s.method} nothing to fit: give one of the two")
     runs = open_members(s.members)

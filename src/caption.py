@@ -10,17 +10,21 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from clipknight.captioning.caption_index import INDEXES
 from clipknight.captioning.captioner import Captioner
 from clipknight.captioning.embedding_sources import parts, source_for
 from clipknight.data.datasets import Dataset, listed_images
 from clipknight.data.media import find_media
 from clipknight.data.videos import frame_files, is_video
+from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
-from clipknight.methods.registry import open_captioner
+from clipknight.methods.registry import METHODS, open_captioner
 from clipknight.paths import OUTPUTS, STARTER
 from clipknight.plots.gallery import Captioned, write_gallery
+from clipknight.ranges import Count, Few, PositiveFew, Share
 from clipknight.settings import parse
 from clipknight.training.runs import Run, images_of_split
 
@@ -30,8 +34,8 @@ import pandas as pd
 PRINTED = 12  # captions shown on the terminal
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """Settings of caption.py"""
 
     paths: list[str] = field(default_factory=list)
@@ -40,7 +44,7 @@ class Settings:
     """instead of paths, with --split: a dataset's folder"""
     split: str = ""
     """instead of paths: train, valid or test of --data; an ensemble's valid predictions are its out-of-fold ones"""
-    limit: int = 0
+    limit: Count = 0
     """of the split only so many images, the first; 0 for all. Scores of a part do not compare with the whole's"""
     run: str = STARTER
     """run of train_knight.py or train_maccap.py"""
@@ -51,29 +55,29 @@ class Settings:
     """captions to retrieve from, in place of the run's: datasets, coco, files of captions"""
     corpus_separator: str = ""
     """what parts several captions on one line of a text file; by default as in training"""
-    corpus_share: float = 0.0
+    corpus_share: Share = 0.0
     """share of the corpus' images whose captions are kept; 0 for the run's own"""
-    index: str = "exact"
+    index: Literal[INDEXES] = "exact"
     """exact, or ivf: approximate search, for a corpus of hundreds of thousands"""
-    method: str = "auto"
+    method: Literal["auto", *METHODS] = "auto"
     """how to caption; auto: as the run was trained for; knight, direct, decap, anchors, maccap, clipre (the nearest
     caption as it is); magic, zerocap, etp (with a run of train_knight.py --blind); socratic (with any run)"""
     options: list[str] = field(default_factory=list)
     """of the method, NAME=VALUE; of maccap, else as in training: regions=10 of an image (0: its embedding repeated),
     weight=1.0 of a region, noise=0.016 (a variance; 0: none)"""
-    n_neighbors: int = 0
+    n_neighbors: Few = 0
     """captions in the prefix; 0 for as many as in training"""
-    frames: int = 5
+    frames: PositiveFew = 5
     """of a video, evenly spaced"""
-    num_beams: int = 0
+    num_beams: Few = 0
     """of the beam search, 1 is greedy; 0 for the method's: 5, maccap 4"""
-    rerank: int = 0
+    rerank: Few = 0
     """beams, or maccap's noisy decodings, among which the caption is chosen; 0 for the method's: 1 (no choice), and
     maccap 5"""
-    rerank_by: str = "auto"
+    rerank_by: Literal["auto", "consensus", "embedding"] = "auto"
     """consensus (the one most like the image's 200 nearest captions), embedding (the one nearest to the image's); auto:
     consensus, maccap embedding"""
-    max_tokens: int = 0
+    max_tokens: Few = 0
     """longest caption; 0 for the method's: 40, maccap 16"""
     out: str = str(OUTPUTS / "captions.csv")
     """.csv (image,caption) or .json (image_id, caption, neighbours)"""
@@ -81,14 +85,8 @@ class Settings:
     """page of pictures and captions; auto: beside --out; none"""
     skip_unreadable: bool = False
     """go on without the files that cannot be read; otherwise they are listed in an error"""
-    batch_size: int = 64
+    batch_size: PositiveFew = 64
     """captions at a time"""
-    workers: int = 2
-    """processes that read images"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
 @user_errors
@@ -98,9 +96,6 @@ def main(argv=None) -> pd.DataFrame:
         raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
     if bool(s.paths) == bool(s.split) or (s.paths and s.data):
         raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
-    for name, least in {"frames": 1, "num_beams": 0, "rerank": 0, "max_tokens": 0, "limit": 0}.items():
-        if getattr(s, name) < least:
-            raise ValueError(f"--{name} {getattr(s, name)} is less than {least}")
     run = Run.open(s.run)
     source = source_for(run, s.from_, s.device)
     stills, clips, references = dataset_media(source.run or run, s) if s.split else found_media(s)

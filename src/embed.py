@@ -8,29 +8,30 @@ long it takes; a killed run goes on where it stopped.
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 from clipknight.data.listing import SPLITS
+from clipknight.devices import PRECISIONS, WorkerSettings
 from clipknight.embedding.cache import CACHE, caption_embeddings, image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings, SkippingSettings
+from clipknight.embedding.clip import FEATURES, load_clip
 from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.errors import user_errors
+from clipknight.ranges import PositiveFew
 from clipknight.settings import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(WorkerSettings, SkippingSettings, KeptDataSettings):
     """Settings of embed.py"""
 
     encoder: str = f"{OFFLINE}@224"
     """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
-    features: str = "auto"
+    features: Literal[FEATURES] = "auto"
     """image embedding: auto (the encoder's own), or pooled (before its projection)"""
-    batch_size: int = 64
+    batch_size: PositiveFew = 64
     """images at a time"""
-    workers: int = 2
-    """processes that read images"""
-    precision: str = "auto"
+    precision: Literal["auto", *PRECISIONS] = "auto"
     """of the CLIP: auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 

@@ -12,18 +12,20 @@ import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from clipknight.data.caption_filter import Filtered, filter_similar
 from clipknight.data.caption_table import read_caption_table
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import target_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
 from clipknight.paths import OUTPUTS, existing
+from clipknight.ranges import InsideUnit
 from clipknight.settings import parse
 
 import numpy as np
@@ -33,16 +35,16 @@ ORDERS = ("file", "shuffled")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(KeptDataSettings):
     """Settings of filter_captions.py"""
 
     data: str = ""
     """dataset whose training captions are filtered"""
     table: str = ""
     """or a table of image,caption (CSV, Parquet), all of which is; its images are not needed"""
-    threshold: float = 0.85
+    threshold: InsideUnit = 0.85
     """cosine above which a caption is dropped"""
-    order: str = "file"
+    order: Literal[ORDERS] = "file"
     """which comes first is kept: file (a dataset's images by name, each one's captions as listed), or shuffled"""
     out: str = ""
     """CSV of the captions kept; by default outputs/filtered/<name>-<threshold>.csv"""
@@ -53,8 +55,6 @@ def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     if bool(s.data) == bool(s.table):
         raise ValueError("say what to filter: --data DATASET or --table CSV, one of them")
-    if s.order not in ORDERS:
-        raise ValueError(f"--order {s.order!r} is none of {', '.join(ORDERS)}")
     name, captions, targets = captions_of_table(s) if s.table else captions_of_dataset(s)
     order = np.random.default_rng(s.seed).permutation(len(captions)) if s.order == "shuffled" else None
     start = time.perf_counter()

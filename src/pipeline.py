@@ -1,8 +1,9 @@
 """Run the steps of a YAML file in order, in one process: what `make demo` and `make flickr8k` do.
 
-The file is a list; each entry names a script and its settings. Every step is printed as the command that does the same.
-A run that is finished with the same settings is skipped, unless it names one that was made anew; one that was killed
-goes on. Steps may be repeated for each value of a list, or each combination of several:
+The file is a list; each entry names a script of this folder and its settings. All steps of all files are checked before
+the first one runs, and each is printed as the command that does the same. A run that is finished with the same settings
+is skipped, unless it names one that was made anew; one that was killed goes on. Steps may be repeated for each value of
+a list, or each combination of several:
 
     - for: {seed: [0, 1, 2]}
       steps:
@@ -19,12 +20,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from string import Template
 
 from clipknight.errors import user_errors
+from clipknight.messages import shortened
 from clipknight.paths import existing
-from clipknight.settings import load_settings, parse
+from clipknight.settings import parse
 from clipknight.training.runs import Run
+from clipknight.training.settings import ResumableSettings, RunSettings
+from clipknight.yaml_files import read_yaml
+
+SCRIPTS = sorted({file.stem for file in Path(__file__).parent.glob("*.py")} - {"pipeline"})
+MOST_STEPS = 10_000  # a `for` of many lists soon stands for millions
 
 
 @dataclass(frozen=True)
@@ -35,22 +43,61 @@ class Settings:
     """YAML files of steps, as free words"""
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A script, what the file gives it, the same as words of its command line, and all its settings."""
+
+    script: str
+    given: dict
+    words: list[str]
+    settings: object
+
+    @property
+    def run(self) -> str:
+        """The run that it makes; "" for a script that makes none, whose `run` is one that it reads."""
+        return self.settings.run if isinstance(self.settings, RunSettings) else ""
+
+
 @user_errors
 def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__, positional="steps")
     if not s.steps:
         raise ValueError("name a file of steps, such as configs/sample.yaml")
     begin = time.perf_counter()
-    for file in s.steps:
-        if not existing(file).is_file():
-            raise FileNotFoundError(f"no file {file}")
-    steps = [step for file in s.steps for step in steps_of(load_settings(existing(file)), {})]
+    steps = [step for file in s.steps for step in read_steps(file)]
     renewed = set()  # runs made anew: they make stale what later steps built on them
-    for number, (script, settings) in enumerate(steps, 1):
+    for number, step in enumerate(steps, 1):
         print(f"\nstep {number} of {len(steps)}")
-        if run_step(script, settings, renewed):
-            renewed.add(settings["run"])
+        if run_step(step, renewed) and step.run:
+            renewed.add(step.run)
     print(f"\nall steps done in {time.perf_counter() - begin:.0f} s")
+
+
+def read_steps(file: str) -> list[Step]:
+    """The steps of a file, each checked. ValueError with the file and the number of the first that cannot run."""
+    entries, steps = read_yaml(existing(file), list), []
+    try:
+        for script, settings in steps_of(entries, {}):
+            steps.append(checked(script, settings))
+            if len(steps) > MOST_STEPS:
+                raise ValueError(f"there are more than {MOST_STEPS:,}")
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{shortened(file)}, step {len(steps) + 1}: {error}") from None
+    return steps
+
+
+def checked(script: str, settings: dict) -> Step:
+    """The step, if it is one of the project's scripts with settings that it takes. ValueError otherwise."""
+    name, *command = str(script).split() or [""]  # one with commands of its own is named with one: "score submission"
+    if name not in SCRIPTS:
+        raise ValueError(f"no script is called {shortened(name)!r}; there are {', '.join(SCRIPTS)}")
+    module = importlib.import_module(name)
+    commands = getattr(module, "COMMANDS", {})
+    if " ".join(command) not in (commands or [""]):
+        listed = ", ".join(f"{name} {command}".strip() for command in commands or [""])
+        raise ValueError(f"{shortened(script)!r} is no command of {name}.py; give {listed}")
+    accepted, words = commands[command[0]].settings if command else module.Settings, as_flags(settings)
+    return Step(name, settings, [*command, *words], parse(accepted, words))
 
 
 def steps_of(entries: list[dict], values: Mapping) -> Iterator[tuple[str, dict]]:
@@ -60,15 +107,20 @@ def steps_of(entries: list[dict], values: Mapping) -> Iterator[tuple[str, dict]]
     """
     for entry in entries:
         if not isinstance(entry, dict) or len(entry) != 1 + ("for" in entry):
-            raise ValueError(f"no step: {str(entry)[:200]!r}; a step is one script's name and its settings")
+            raise ValueError(f"no step: {shortened(entry)!r}; a step is one script's name and its settings")
         if "for" not in entry:
             ((script, settings),) = entry.items()
-            yield script, {name: filled(value, values) for name, value in (settings or {}).items()}
+            if not isinstance(settings or {}, dict):
+                raise ValueError(f"no settings: {shortened(settings)!r}; they are a mapping of names to values")
+            yield script, {str(name): filled(value, values) for name, value in (settings or {}).items()}
             continue
-        if "steps" not in entry or not all(isinstance(choices, list) for choices in entry["for"].values()):
-            raise ValueError(f"`for` gives each name a list and stands beside `steps`, unlike {str(entry)[:200]!r}")
-        for chosen in product(*entry["for"].values()):
-            yield from steps_of(entry["steps"], {**values, **dict(zip(entry["for"], chosen))})
+        choices, steps = entry["for"], entry.get("steps")
+        if not isinstance(choices, dict) or not all(isinstance(c, list) for c in choices.values()) or steps is None:
+            raise ValueError(f"`for` gives each name a list and stands beside `steps`, unlike {shortened(entry)!r}")
+        if not isinstance(steps, list):
+            raise ValueError(f"`steps` is a list, unlike {shortened(steps)!r}")
+        for chosen in product(*choices.values()):
+            yield from steps_of(steps, {**values, **dict(zip(choices, chosen))})
 
 
 def filled(value, values: Mapping):
@@ -78,26 +130,25 @@ def filled(value, values: Mapping):
     try:
         return Template(value).substitute(values) if values and isinstance(value, str) else value
     except (KeyError, ValueError):
-        raise ValueError(f"{value!r} names more than its `for` gives: {', '.join(values)}; $$ stands for $") from None
+        given = ", ".join(values)
+        raise ValueError(f"{shortened(value)!r} names more than its `for` gives: {given}; $$ stands for $") from None
 
 
-def run_step(script: str, settings: dict, renewed: set[str]) -> bool:
+def run_step(step: Step, renewed: set[str]) -> bool:
     """Run one step unless its run is finished, with these settings and on none of the `renewed`; whether it ran."""
-    argv = as_flags(settings)
-    name, *command = script.split()  # a script with commands of its own is named with one: "score submission"
-    print(f"$ python src/{name}.py {shlex.join([*command, *argv])}", flush=True)
-    module, start = importlib.import_module(name), time.perf_counter()
-    makes_run = script.startswith("train_") or script in ("blend", "mix_captions")  # others read the run they name
-    if makes_run and (run := Run.at(settings["run"])).exists:
-        same = run.made_with(parse(module.Settings, argv)) and not renewed & named_in(settings)
+    words = step.words
+    print(f"$ python src/{step.script}.py {shlex.join(words)}", flush=True)
+    start = time.perf_counter()
+    if step.run and (run := Run.at(step.run)).exists:
+        same = run.made_with(step.settings) and not renewed & named_in(step.given)
         if same and run.finished:
             print(f"finished before: {json.dumps(run.info['summary'])}")
             return False
-        resumable = same and any(field.name == "resume" for field in dataclasses.fields(module.Settings))
-        argv = [*argv, "--resume" if resumable else "--overwrite"]
-    module.main([*command, *argv])
+        resumable = same and isinstance(step.settings, ResumableSettings)
+        words = [*words, "--resume" if resumable else "--overwrite"]
+    importlib.import_module(step.script).main(words)
     print(f"[{time.perf_counter() - start:.0f} s]", flush=True)
-    return makes_run
+    return True
 
 
 def named_in(settings: dict) -> set[str]:
@@ -113,6 +164,8 @@ def as_flags(settings: dict) -> list[str]:
     for name, value in settings.items():
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no_{name}")
+        elif value is None:
+            words += [f"--{name}", "null"]
         elif isinstance(value, list):
             words += [f"--{name}", *map(str, value)]
         else:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.data.datasets import image_folder
+from clipknight.devices import DeviceSettings, WorkerSettings
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.submission import write_submission
 from clipknight.errors import user_errors
+from clipknight.ranges import PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run, images_of_split
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DeviceSettings, WorkerSettings):
     """Settings of predict.py"""
 
     run: str = "ensemble"
@@ -34,12 +36,8 @@ class Settings:
     """also write them as a submission"""
     skip_unreadable: bool = False
     """go on without the images that cannot be read; otherwise they are listed in an error"""
-    batch_size: int = 64
+    batch_size: PositiveFew = 64
     """images at a time"""
-    workers: int = 2
-    """processes that read images"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
     overwrite: bool = False
     """replace embeddings that are there"""
 

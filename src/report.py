@@ -9,13 +9,14 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS, existing
 from clipknight.plots.error_analysis import image_scores
 from clipknight.plots.gallery import jpeg_base64
+from clipknight.ranges import Few
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -59,14 +60,14 @@ prediction, with their cosine; the number behind its name is its mean cosine to 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(KeptDataSettings):
     """Settings of report.py"""
 
     run: str = "ensemble"
     """an ensemble's run; its members are shown beside it"""
     out: str = str(OUTPUTS / "report.html")
     """the page to write"""
-    pictures: int = 24
+    pictures: Few = 24
     """how many to show"""
     captions: list[str] = field(default_factory=list)
     """JSON files of caption.py, whose pictures and videos are shown with what was said of them"""

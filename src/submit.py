@@ -6,7 +6,9 @@ With a sample_submission.csv in the dataset it says which images are asked for; 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
+from clipknight.devices import DeviceSettings
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.submission import check_against_sample, read_submission, sample_ids, write_submission
 from clipknight.errors import user_errors
@@ -18,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(DeviceSettings):
     """Settings of submit.py"""
 
     run: str = "ensemble"
@@ -30,17 +32,13 @@ class Settings:
     """file to write, from the present folder; replaced when it is there"""
     data: str = ""
     """dataset folder; by default the run's own"""
-    fill_missing: str = ""
+    fill_missing: Literal["", "mean"] = ""
     """mean: images without a prediction (unreadable ones that were skipped) get the mean one; otherwise an error"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
 
 
 @user_errors
 def main(argv=None) -> str:
     s = parse(Settings, argv, __doc__)
-    if s.fill_missing not in ("", "mean"):
-        raise ValueError(f"--fill_missing {s.fill_missing!r} is not mean")
     run = Run.open(s.run)
     predictions = run.predictions(s.split)
     dataset = images_of_split(run, s.split, s.data, s.device)

@@ -8,10 +8,11 @@ a small learning rate. Predictions for valid and test are written into the run.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from clipknight.embedding.cache import encode_images, image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.captioned_dataset import CaptionedDataset, SkippingSettings
+from clipknight.embedding.clip import FEATURES, load_clip
 from clipknight.embedding.contrastive import contrastive_loss
 from clipknight.embedding.corpora import read_corpus
 from clipknight.embedding.embeddings import Embeddings
@@ -24,6 +25,7 @@ from clipknight.ensemble.training_images import training_images
 from clipknight.ensemble.views import check_sizes
 from clipknight.errors import user_errors
 from clipknight.processes import wait_for_everyone
+from clipknight.ranges import Few, Name, NonNegative, Positive, PositiveFew, Rate, Share, ShareBelowOne
 from clipknight.settings import parse
 from clipknight.training.learning_rates import new_layer_groups, tower_groups, tower_rates
 from clipknight.training.runs import Run
@@ -35,55 +37,52 @@ import torch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(FineTuningSettings):
+class Settings(SkippingSettings, FineTuningSettings):
     """Settings of train_a.py"""
 
-    run: str = "a"
+    run: Name = "a"
     """name of the run: outputs/<run>"""
-    features: str = "auto"
+    features: Literal[FEATURES] = "auto"
     """image embedding the head reads: auto (the encoder's own), or pooled (before its projection)"""
-    head: str = "che"
+    head: Literal[tuple(HEADS)] = "che"
     """che (FC1, LN1, FC2, LN2, α mix), linear, or wide (a hidden layer of 2,048 with BatchNorm)"""
-    alpha: float = 0.5
+    alpha: Share = 0.5
     """share of h1 in the head's mix: the start of a learnt value, or the value with --no_learn_alpha"""
     learn_alpha: bool = True
     """learn α"""
     layer_norm: bool = True
     """the head's LayerNorms"""
-    dropout: float = 0.3
+    dropout: ShareBelowOne = 0.3
     """before each FC layer"""
-    head_epochs: int = 20
+    head_epochs: Few = 20
     """epochs of the head alone on cached image embeddings"""
     init_head: list[str] = field(default_factory=list)
     """corpora (coco, a dataset, a file of captions) whose captions teach the head its start, in a joint space"""
-    accumulate: int = 1
+    accumulate: PositiveFew = 1
     """batches an optimizer step"""
-    lr_fc: float = 1e-3
+    lr_fc: Rate = 1e-3
     """learning rate of the head (three times that while it trains alone)"""
-    contrastive_weight: float = 0.0
+    contrastive_weight: NonNegative = 0.0
     """weight of a contrastive loss between predictions and targets beside 1 - cos; 0 for none"""
-    temperature: float = 0.05
+    temperature: Positive = 0.05
     """of the contrastive loss"""
-    captions: str = "all"
+    captions: Literal["all", "one"] = "all"
     """all: the mean over an image's captions; one: a caption drawn anew each epoch"""
-    augment_captions: int = 0
+    augment_captions: Few = 0
     """variants of each training caption, averaged or drawn with it: synonyms and shuffled words; 0 for none"""
-    augment_synonyms: int = 2
+    augment_synonyms: Few = 2
     """words of a variant that are replaced by a synonym"""
-    augment_shuffle: int = 2
+    augment_shuffle: Few = 2
     """places that a word of a variant may move by; 0 leaves the order"""
     flip_tta: bool = False
     """predict the mean of what is said of an image and of its mirror image; encodes twice as much"""
-    tta_sizes: list[int] = field(default_factory=list)
+    tta_sizes: list[PositiveFew] = field(default_factory=list)
     """image sizes at which predictions are made too, and averaged: often 1.3 to 1.5 times that of training helps"""
 
 
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    for flag, choices in (("head", tuple(HEADS)), ("captions", ("all", "one"))):
-        if getattr(s, flag) not in choices:
-            raise ValueError(f"--{flag} {getattr(s, flag)!r} is none of {', '.join(choices)}")
     check_sizes(s.tta_sizes)
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)

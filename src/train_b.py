@@ -9,57 +9,54 @@ captions themselves by their CLIP text embedding, so it needs captions but no pa
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
+from clipknight.devices import PrecisionSettings, WorkerSettings
 from clipknight.embedding.cache import caption_embeddings, image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings, SkippingSettings
+from clipknight.embedding.clip import FEATURES, load_clip
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.neighbor_search import INDEX_PARAMS
 from clipknight.ensemble.predictors import save_split_predictions
 from clipknight.ensemble.views import check_sizes
 from clipknight.errors import user_errors
+from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run
+from clipknight.training.settings import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(RunSettings, WorkerSettings, PrecisionSettings, SkippingSettings, KeptDataSettings):
     """Settings of train_b.py"""
 
-    run: str = "b"
+    run: Name = "b"
     """name of the run: outputs/<run>"""
     encoder: str = f"{OFFLINE}@224"
     """CLIP that embeds the query: lite2-minilm, architecture:tag, hf-hub:..., a folder or a run (of Model A too)"""
-    features: str = "auto"
+    features: Literal[FEATURES] = "auto"
     """image embedding that is compared: auto (the encoder's own), or pooled (before its projection)"""
-    space: str = "image"
+    space: Literal["image", "joint"] = "image"
     """image: neighbours are training images; joint: neighbours are training captions, found by the image embedding"""
-    n_neighbors: int | None = None
+    n_neighbors: PositiveCount | None = None
     """neighbours that are averaged; by default the paper's 100, or all where there are fewer"""
-    power: float = 6
+    power: NonNegative = 6
     """p in the weight 1 / (d^p + delta)"""
-    delta: float = 1e-4
+    delta: Positive = 1e-4
     """what keeps the weight of a twin finite"""
-    index: str = "exact"
+    index: Literal[tuple(INDEX_PARAMS)] = "exact"
     """exact, or the approximate ivf and hnsw, whose recall is then measured"""
     flip_tta: bool = False
     """predict the mean of what is said of an image and of its mirror image; encodes twice as much"""
-    tta_sizes: list[int] = field(default_factory=list)
+    tta_sizes: list[PositiveFew] = field(default_factory=list)
     """image sizes at which predictions are made too, and averaged: often 1.3 to 1.5 times that of training helps"""
-    workers: int = 2
-    """processes that read images"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
-    overwrite: bool = False
-    """replace the run"""
 
 
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    if s.space not in ("image", "joint"):
-        raise ValueError(f"--space {s.space!r} is neither image nor joint")
     check_sizes(s.tta_sizes)
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)

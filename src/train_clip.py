@@ -19,6 +19,7 @@ from clipknight.embedding.metrics import retrieval_recall
 from clipknight.ensemble.training_images import training_images
 from clipknight.errors import user_errors
 from clipknight.processes import wait_for_everyone
+from clipknight.ranges import Name, PositiveFew, Rate, ShareBelowOne
 from clipknight.settings import parse
 from clipknight.training.learning_rates import new_layer_groups, tower_groups, tower_rates
 from clipknight.training.runs import Run
@@ -35,25 +36,23 @@ LARGEST_SCALE = math.log(100)  # as in CLIP: beyond, training becomes unstable
 class Settings(FineTuningSettings):
     """Settings of train_clip.py"""
 
-    run: str = "clip"
+    run: Name = "clip"
     """name of the run: outputs/<run>"""
     lock_text: bool = True
     """keep the text tower as it is; --no_lock_text trains both towers"""
-    projection_epochs: int = 30
+    projection_epochs: PositiveFew = 30
     """epochs of the projection alone on cached features, where the encoder has no trained one"""
-    projection_dropout: float = 0.0
+    projection_dropout: ShareBelowOne = 0.0
     """share of the features left out while the projection trains alone; .7 where the tower has seen these images"""
-    lr_projection: float = 1e-3
+    lr_projection: Rate = 1e-3
     """learning rate of the projection"""
-    lr_text: float = 1e-5
+    lr_text: Rate = 1e-5
     """learning rate of the text tower, where it is trained"""
 
 
 @user_errors
 def main(argv=None) -> dict:
     s = parse(Settings, argv, __doc__)
-    if not 0 <= s.projection_dropout < 1:
-        raise ValueError(f"--projection_dropout {s.projection_dropout} is no share from 0 to below 1")
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision)
     data = CaptionedDataset.of(s)

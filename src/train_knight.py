@@ -9,9 +9,10 @@ No image is seen. With --from the captions of the valid images are scored after 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from clipknight.captioning.caption_batches import TokenizedCaptions
-from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.caption_index import EXCLUDE, INDEXES, CaptionIndex
 from clipknight.captioning.captioner import Captioner
 from clipknight.captioning.decoders import CompactSize, load_decoder
 from clipknight.captioning.knight import Knight
@@ -22,6 +23,7 @@ from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
 from clipknight.methods.clms import AnchorCaptioner, anchored_captions
+from clipknight.ranges import Few, Name, NonNegative, PositiveCount, Share
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -33,26 +35,26 @@ import torch
 class Settings(DecoderTrainingSettings):
     """Settings of train_knight.py"""
 
-    run: str = "knight"
+    run: Name = "knight"
     """name of the run: outputs/<run>"""
-    n_neighbors: int = 5
+    n_neighbors: Few = 5
     """captions in the prefix; 0 for the embedding itself"""
     blind: bool = False
     """learn captions without any prefix but a constant: the language model that magic, zerocap and etp search with"""
-    anchors: int = 0
+    anchors: Few = 0
     """learn from a caption's own embedding and so many of its nouns, in place of neighbours (CLMs); 0 for none"""
-    anchor_dropout: float = 0.5
+    anchor_dropout: Share = 0.5
     """share of those nouns replaced by the one that inference would take, the nearest to the embedding"""
-    concepts: int = 500
+    concepts: PositiveCount = 500
     """of the corpus' nouns, the commonest, among which anchors are"""
-    exclude: str = "image"
+    exclude: Literal[EXCLUDE] = "image"
     """left out of a caption's neighbours: index (itself), duplicate (its wording), image (its image's captions too)"""
-    index: str = "exact"
+    index: Literal[INDEXES] = "exact"
     """exact, or ivf: approximate search, for a corpus of hundreds of thousands"""
-    noise: float = 0.0
+    noise: NonNegative = 0.0
     """Gaussian noise in training on vectors of D numbers at length √D, taken to that length again: its deviation, where
     a number's own is 1. Knight's authors .5. With --anchors on the caption's own vector alone"""
-    variance: float = 0.0
+    variance: NonNegative = 0.0
     """instead of --noise the same noise by its variance on vectors at length 1, whatever D: .016 with --n_neighbors 0
     is CapDec. It is --noise squared, divided by D: .016 is noise 2.48 for 384 numbers, 2.86 for 512, 3.51 for 768"""
 
@@ -65,10 +67,8 @@ def main(argv=None) -> float:
         raise ValueError("--blind learns captions alone: no image can be captioned by it, leave out --from")
     if s.blind and s.anchors:
         raise ValueError("--blind learns captions without a prefix: leave out --anchors")
-    if s.noise < 0 or s.variance < 0 or (s.noise and s.variance):
-        raise ValueError(f"--noise {s.noise} and --variance {s.variance} are 0 or more, and two units of one: give one")
-    if s.anchors < 0 or not 0 <= s.anchor_dropout <= 1:
-        raise ValueError(f"--anchors {s.anchors} or --anchor_dropout {s.anchor_dropout}: at least 0, and a share")
+    if s.noise and s.variance:
+        raise ValueError(f"--noise {s.noise} and --variance {s.variance} are two units of one: give one of them")
     read = TrainingCorpus.read(s)
     corpus, held_out, held_vectors, valid = read.corpus, read.held_out, read.held_vectors, read.valid
     index = CaptionIndex(read.vectors, s.index)

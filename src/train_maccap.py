@@ -23,6 +23,7 @@ from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
 from clipknight.methods.maccap import COPIES, VARIANCE, MacCap, NoisyRows
+from clipknight.ranges import Few, Name, NonNegative, PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -34,26 +35,26 @@ import torch
 class Settings(DecoderTrainingSettings):
     """Settings of train_maccap.py"""
 
-    run: str = "maccap"
+    run: Name = "maccap"
     """name of the run: outputs/<run>"""
-    queries: int = QUERIES
+    queries: PositiveFew = QUERIES
     """learnt queries: vectors in the prefix"""
-    copies: int = COPIES
+    copies: PositiveFew = COPIES
     """of a caption's embedding, each with its own noise"""
-    variance: float = VARIANCE
+    variance: NonNegative = VARIANCE
     """of the Gaussian noise in training on each number of an embedding at length 1, whatever their number, taken to
     length 1 again; 0 for none"""
-    image_variance: float = VARIANCE
+    image_variance: NonNegative = VARIANCE
     """of the noise on an image's vectors; 0 for none"""
-    regions: int = 10
+    regions: Few = 10
     """sub-regions of an image, from an encoder; 0 for the embedding itself, repeated: all that a run's --from gives"""
-    weight: float = 1.0
+    weight: NonNegative = 1.0
     """of a sub-region beside the image embedding"""
-    num_beams: int = MacCap.search["num_beams"]
+    num_beams: PositiveFew = MacCap.search["num_beams"]
     """of the captions that are scored"""
-    new_tokens: int = MacCap.search["max_new_tokens"]
+    new_tokens: PositiveFew = MacCap.search["max_new_tokens"]
     """longest caption of those that are scored"""
-    rerank: int = 1
+    rerank: PositiveFew = 1
     """noisy decodings of an image among which the scored caption is chosen, by embedding; each takes as long as one"""
 
 
@@ -61,7 +62,6 @@ class Settings(DecoderTrainingSettings):
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
-    check(s)
     read = TrainingCorpus.read(s)
     corpus, held_out, valid = read.corpus, read.held_out, read.valid
     index = CaptionIndex(read.vectors)
@@ -97,13 +97,6 @@ def main(argv=None) -> float:
     print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
     print(f"MacCap -> {run.folder}")
     return best["score"]
-
-
-def check(s: Settings) -> None:
-    least = {"queries": 1, "copies": 1, "variance": 0, "image_variance": 0, "regions": 0}
-    for name, bound in {**least, "new_tokens": 1, "rerank": 1, "num_beams": 1}.items():
-        if getattr(s, name) < bound:
-            raise ValueError(f"--{name} {getattr(s, name)} is less than {bound}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 import sys
-from dataclasses import FrozenInstanceError, dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field, fields
+from typing import Literal
 
-from clipknight.settings import load_settings, parse, save_settings
+from clipknight.ranges import Few, Positive, PositiveFew, Processes, Share
+from clipknight.settings import changes_result, known_settings, load_settings, parse, save_settings, without_effect
 
 import pytest
 
@@ -26,10 +28,13 @@ def write(path, text):
     return str(path)
 
 
-def refusal(capsys, argv, **options):
-    with pytest.raises(SystemExit) as exit:
-        parse(Settings, argv, **options)
-    return f"{exit.value} {capsys.readouterr().err}"
+def refusal(argv, settings=None, **options):
+    """The one short line that refuses the words."""
+    with pytest.raises((ValueError, FileNotFoundError)) as refused:
+        parse(settings or Settings, argv, **options)
+    message = str(refused.value)
+    assert "\n" not in message and len(message) <= 500
+    return message
 
 
 def test_defaults_then_file_then_flags(tmp_path):
@@ -49,38 +54,38 @@ def test_the_result_cannot_be_changed():
         parse(Settings, ["--data", "d"]).lr = 1
 
 
-def test_an_unknown_key_of_the_file_is_refused_by_name(tmp_path, capsys):
+def test_an_unknown_key_of_the_file_is_refused_by_name(tmp_path):
     file = write(tmp_path / "s.yaml", "data: d\nlearning_rate: 0.5\n")
-    assert "learning_rate" in refusal(capsys, ["--config", file])
+    assert "learning_rate" in refusal(["--config", file])
 
 
 @pytest.mark.parametrize(
     "words", [["--learning_rate", "1"], ["--learning_rate=1"], ["--no_epochs"], ["--learning-rate"]]
 )
-def test_an_unknown_flag_is_refused_by_name(capsys, words):
-    assert words[0].partition("=")[0][2:].replace("-", "_") in refusal(capsys, ["--data", "d", *words])
+def test_an_unknown_flag_is_refused_by_name(words):
+    assert words[0].partition("=")[0][2:].replace("-", "_") in refusal(["--data", "d", *words])
 
 
-def test_a_free_word_is_refused(capsys):
-    assert "stray" in refusal(capsys, ["--data", "d", "stray"])
+def test_a_free_word_is_refused():
+    assert "stray" in refusal(["--data", "d", "stray"])
 
 
-def test_a_shortened_flag_is_refused(capsys):
-    assert "epoch" in refusal(capsys, ["--data", "d", "--epoch", "1"])
+def test_a_shortened_flag_is_refused():
+    assert "epoch" in refusal(["--data", "d", "--epoch", "1"])
 
 
-def test_what_has_no_default_is_asked_for(capsys):
-    assert "data" in refusal(capsys, [])
+def test_what_has_no_default_is_asked_for():
+    assert "data" in refusal([])
 
 
 @pytest.mark.parametrize("words", [["--epochs", "many"], ["--epochs", "1.5"], ["--lr", "fast"]])
-def test_a_value_of_another_type_is_refused(capsys, words):
-    said = refusal(capsys, ["--data", "d", *words])
+def test_a_value_of_another_type_is_refused(words):
+    said = refusal(["--data", "d", *words])
     assert words[0][2:] in said and words[1] in said
 
 
-def test_a_missing_file_is_refused(capsys, tmp_path):
-    assert "absent.yaml" in refusal(capsys, ["--config", str(tmp_path / "absent.yaml")])
+def test_a_missing_file_is_refused(tmp_path):
+    assert "absent.yaml" in refusal(["--config", str(tmp_path / "absent.yaml")])
 
 
 @pytest.mark.parametrize("written", ["1e-4", "1.0e-4", "0.0001"])
@@ -163,7 +168,122 @@ def test_the_keyword_in_files_and_help(tmp_path, capsys):
     with pytest.raises(SystemExit):
         parse(Sourced, ["--help"])
     said = capsys.readouterr().out
-    assert "--from FROM " in said and "[--from FROM]" in said and "where it comes from" in said
+    assert "  --from FROM\n        where it comes from" in said
+    assert refusal(["--form=x"], Sourced) == "unknown flag --form; do you mean --from?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Settings of the machine"""
+
+    workers: Processes = without_effect(2)
+    """processes that read"""
+    resume: bool = without_effect(False, saved=False)
+    """go on"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranged(Hardware):
+    """Settings of a test with ranges"""
+
+    data: str
+    """the folder"""
+    paths: list[str] = field(default_factory=list)
+    """what is read"""
+    epochs: Few = 3
+    """times"""
+    share: Share = 0.5
+    """of the rows"""
+    rate: Positive = 1e-3
+    """of learning"""
+    neighbours: PositiveFew | None = None
+    """how many"""
+    sizes: list[PositiveFew] = field(default_factory=list)
+    """in pixels"""
+    head: Literal["che", "linear"] = "che"
+    """which"""
+
+
+EPOCHS = "a whole number from 0 to 100,000"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--epochs", "-1"], f"--epochs -1 is not allowed: give {EPOCHS}"),
+        (["--epochs=nan"], f"--epochs nan is not allowed: give {EPOCHS}"),
+        (["--epochs", "1000000000000"], f"--epochs 1000000000000 is not allowed: give {EPOCHS}"),
+        (["--share", "nan"], "--share nan is not allowed: give a number from 0 to 1"),
+        (["--rate", "inf"], "--rate inf is not allowed: give a number above 0 to 1,000,000,000"),
+        (["--rate", "0"], "--rate 0 is not allowed: give a number above 0 to 1,000,000,000"),
+        (["--neighbours", "0"], "--neighbours 0 is not allowed: give a whole number from 1 to 100,000 or null"),
+        (["--sizes", "224", "0"], "--sizes 224 0 is not allowed: give words, each a whole number from 1 to 100,000"),
+        (["--head", "foo"], "--head foo is not allowed: give one of che, linear"),
+        (["--epochs"], "--epochs needs a value"),
+        (["--epcohs", "1"], "unknown flag --epcohs; do you mean --epochs?"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_with_what_is_allowed(words, message):
+    assert refusal(["--data", "d", *words], Ranged) == message
+
+
+def test_a_long_value_is_shortened():
+    message = refusal(["--data", "d", "--epochs", "9" * 5000], Ranged)
+    assert message.startswith("--epochs 999") and message.endswith(EPOCHS) and len(message) < 300
+    assert len(refusal(["--data", "d", f"--{'x' * 5000}"], Ranged)) < 300
+
+
+def test_a_value_of_the_file_is_refused_with_its_file(tmp_path):
+    file = write(tmp_path / "s.yaml", "data: d\nepochs: -2\n")
+    assert refusal(["--config", file], Ranged) == f"{file}: epochs: -2 is not allowed: give {EPOCHS}"
+    assert parse(Ranged, ["--config", file, "--epochs", "2"]).epochs == 2
+    file = write(tmp_path / "t.yaml", "data: 5\n")
+    assert refusal(["--config", file], Ranged).endswith("(a number or true needs quotes to be text)")
+
+
+def test_ranged_settings_are_saved_as_plain_numbers(tmp_path):
+    s = parse(Ranged, ["--data", "d", "--epochs", "7", "--share", "1", "--sizes", "3", "--neighbours", "4", "--resume"])
+    assert (type(s.epochs), type(s.share), type(s.sizes[0])) == (int, float, int)
+    save_settings(s, tmp_path / "s.yaml")
+    assert load_settings(tmp_path / "s.yaml") == {
+        **{"data": "d", "workers": 2, "paths": [], "epochs": 7, "share": 1.0, "rate": 1e-3, "neighbours": 4},
+        **{"sizes": [3], "head": "che"},
+    }
+
+
+def test_a_field_says_whether_it_changes_a_result():
+    assert {f.name for f in fields(Ranged) if not changes_result(f)} == {"workers", "resume"}
+
+
+def test_files_of_old_runs_may_name_what_a_script_never_read(tmp_path):
+    file = write(tmp_path / "s.yaml", "data: d\nskip_unreadable: false\n")
+    assert parse(Ranged, ["--config", file]).data == "d"
+    file = write(tmp_path / "s.yaml", "data: d\nskip_unreadable: true\n")
+    assert "skip_unreadable" in refusal(["--config", file], Ranged)
+
+
+def test_a_runs_file_is_read_for_some_settings(tmp_path):
+    file = tmp_path / "settings.yaml"
+    write(file, "workers: 3\nhead: che\nother: 1\n")
+    assert known_settings(Hardware, file) == Hardware(workers=3)
+    write(file, "workers: [1]\n")
+    with pytest.raises(ValueError, match=r"settings.yaml: workers: 1 is not allowed"):
+        known_settings(Hardware, file)
+
+
+HELP = """
+What it does.
+
+    python src/script.py --data input/flickr8k --run a        # with a remark
+    python src/script.py --data input/flickr8k --run another --epochs 12 --head linear --workers 0 --sizes 1 2
+"""
+
+
+def test_help_shows_examples_as_typed_switches_choices_and_words(capsys):
     with pytest.raises(SystemExit):
-        parse(Sourced, ["--form=x"])
-    assert "[--from FROM]" in capsys.readouterr().err
+        parse(Ranged, ["--help"], HELP, positional="paths")
+    page = capsys.readouterr().out
+    assert HELP in page
+    assert "[PATH...] --data DATA" in page and "\n  PATH...\n" in page
+    assert "  --resume/--no_resume\n" in page
+    assert "(one of che, linear; default che)" in page and "(a number from 0 to 1; default 0.5)" in page

@@ -7,13 +7,41 @@ encoding and training up to twice as fast (benchmarks/encoding_speed.py), for a 
 
 import ctypes
 import functools
+from dataclasses import dataclass
+from typing import Literal
 
 from clipknight.processes import own_device, process_count
+from clipknight.ranges import Device, Processes
+from clipknight.settings import without_effect
 
 import torch
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # mallopt's parameters, as in glibc's malloc.h
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceSettings:
+    """Settings of what computes"""
+
+    device: Device = without_effect("auto")
+    """auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda, mps"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """Settings of what reads"""
+
+    workers: Processes = without_effect(2)
+    """processes that read images"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionSettings:
+    """Settings of how exactly models compute"""
+
+    precision: Literal["auto", *PRECISIONS] = "auto"
+    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
 @functools.cache

@@ -1,15 +1,23 @@
-"""Settings of a script: one frozen dataclass, filled from defaults < --config YAML < flags (jsonargparse)."""
+"""Settings of a script: one frozen dataclass, filled from defaults < --config YAML < flags (jsonargparse).
+
+A script composes its dataclass from small groups (of data, of hardware, of a run, ...) and takes up only those that it
+reads. The type of a field says what is allowed (see ranges.py), its docstring what --help shows.
+"""
 
 import dataclasses
-import json
+import difflib
 import keyword
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin, get_type_hints
+from typing import TypeVar, get_origin, get_type_hints
 
 from clipknight.files import atomic_file
+from clipknight.messages import shortened
+from clipknight.ranges import allowed, plain
+from clipknight.settings_help import help_text, shown_name
+from clipknight.yaml_files import parse_yaml, read_yaml
 
 import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -17,84 +25,146 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows what the dataclass documents
 S = TypeVar("S")
 
+# What scripts once accepted and never read, or no longer have: files of that time may still name it at its default.
+RETIRED = {"skip_unreadable": False, "keep": ""}
+
+
+def without_effect(default, saved: bool = True):
+    """A field that changes no result: a run goes on with another value, and a finished one is not made again.
+
+    One that is not `saved` belongs to the call, not to the run.
+    """
+    return dataclasses.field(default=default, metadata={"effect": False, "saved": saved})
+
+
+def changes_result(field: dataclasses.Field) -> bool:
+    return field.metadata.get("effect", True)
+
 
 class _Parser(ArgumentParser):
-    """Shows a field that is named for a keyword as it is typed: --from FROM, not --from_ FROM_."""
-
-    def format_help(self) -> str:
-        return re.sub(r"(--\w+|\b[A-Z]+)_\b", r"\1", super().format_help())
-
-    def format_usage(self) -> str:
-        return re.sub(r"(--\w+|\b[A-Z]+)_\b", r"\1", super().format_usage())
+    def error(self, message, ex=None):
+        raise ValueError(message)
 
 
 def parse(settings: type[S], argv: Sequence[str] | None = None, description: str = "", positional: str = "") -> S:
     """Fill `settings` from `argv` (the process's own by default).
 
     Booleans are switches (`--resume`, `--no_resume`), lists take words (`--members a b`), `positional` names the list
-    that free words go to. Unknown flags and unknown keys of the file end the program with their name.
+    that free words go to. ValueError, in one line, for unknown flags, unknown keys of the file and bad values.
     """
-    script = Path(sys.argv[0]).name if argv is None else ""
-    parser = _Parser(prog=script or None, description=description, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="YAML file with any of the settings below; flags win")
-    parser.add_class_arguments(settings)
-    words = _in_parser_form(settings, list(sys.argv[1:] if argv is None else argv), positional)
-    values = parser.parse_args(words).as_dict()
-    return settings(**{field.name: values[field.name] for field in dataclasses.fields(settings)})
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--help" in words or "-h" in words:
+        print(help_text(settings, _parser(settings), description, positional))
+        raise SystemExit(0)
+    given, configs = _flags(settings, words, positional)
+    values = {}
+    for file in configs:
+        values |= _known(settings, read_yaml(file), file)
+    return fill(settings, values | given, {name: file for file in configs for name in values if name not in given})
+
+
+def fill(settings: type[S], values: Mapping, file_of: Mapping | str = "") -> S:
+    """`settings` with these values, each checked; `file_of` names the file, or each value's, for the message."""
+    parser = _parser(settings)
+    try:
+        filled = parser.parse_object(dict(values)).as_dict()
+    except ValueError as error:
+        raise ValueError(_refusal(settings, values, file_of, str(error))) from None
+    return settings(**{field.name: plain(filled[field.name]) for field in dataclasses.fields(settings)})
+
+
+def known_settings(settings: type[S], path: str | Path) -> S:
+    """Those of `settings` that a run's file has; what else it has belongs to its script."""
+    names = {field.name for field in dataclasses.fields(settings)}
+    return fill(settings, {name: value for name, value in load_settings(path).items() if name in names}, str(path))
 
 
 def save_settings(settings, path: str | Path) -> None:
     """Write the resolved settings as YAML that `--config` reads back."""
-    plain = {name: str(v) if isinstance(v, Path) else v for name, v in dataclasses.asdict(settings).items()}
-    plain = {name: v for name, v in plain.items() if name not in ("resume", "overwrite")}  # of the call, not of the run
+    saved = [field.name for field in dataclasses.fields(settings) if field.metadata.get("saved", True)]
+    values = {name: getattr(settings, name) for name in saved}
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
     with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def load_settings(path: str | Path) -> dict:
     """The mapping in a YAML file of settings."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return read_yaml(path, dict)
 
 
-def _in_parser_form(settings: type, argv: list[str], positional: str) -> list[str]:
-    """Rewrite switches, word lists and dashed names into the one `--name=value` form the parser takes."""
+def _parser(settings: type) -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_class_arguments(settings)
+    return parser
+
+
+def _known(settings: type, values: dict, file: str) -> dict:
+    """Without what is retired. ValueError for a key that is none of the settings."""
+    names = {field.name for field in dataclasses.fields(settings)}
+    values = {name: v for name, v in values.items() if name in names or RETIRED.get(name, values) != v}
+    for name in values.keys() - names:
+        raise ValueError(f"{shortened(file)}: no setting is called {shortened(name)}{_instead(str(name), names)}")
+    return values
+
+
+def _instead(name: str, names: set[str], dashes: str = "") -> str:
+    near = difflib.get_close_matches(name[:100], names, n=1)
+    return f"; do you mean {dashes}{shown_name(near[0])}?" if near else "; --help lists them"
+
+
+def _refusal(settings: type, values: Mapping, file_of: Mapping | str, error: str) -> str:
+    """In one line: where the value stands, the value, and what is allowed there."""
     types = get_type_hints(settings)
-    config, words, free, i = [], [], [], 0
+    found = re.search(r'Parser key "(\w+)"', error)
+    if found and found[1] in types:
+        name, value = found[1], values.get(found[1])
+        file = file_of if isinstance(file_of, str) else file_of.get(name)
+        value = shortened(" ".join(map(str, value)) if isinstance(value, list) else value)
+        what = f"{shortened(file)}: {shown_name(name)}: {value}" if file else f"--{shown_name(name)} {value}"
+        quotes = " (a number or true needs quotes to be text)" if file and types[name] is str else ""
+        return f"{what} is not allowed: give {shortened(allowed(types[name]), 250)}{quotes}"
+    if missing := re.search(r"arguments are required: (.*)", error):
+        where = f"{shortened(file_of)} lacks" if isinstance(file_of, str) and file_of else "give"
+        return f"{where} " + ", ".join(f"--{shown_name(name.strip())}" for name in missing[1].split(","))
+    return shortened(error, 300)
+
+
+def _flags(settings: type, argv: list[str], positional: str) -> tuple[dict, list[str]]:
+    """The settings that the words give, by name, and the files of --config. ValueError for an unknown flag."""
+    types = get_type_hints(settings)
+    given, configs, free, i = {}, [], [], 0
     while i < len(argv):
         word, i = argv[i], i + 1
-        word = "--help" if word == "-h" else word
         if not word.startswith("--"):
             free.append(word)
             continue
         name, equals, value = word[2:].partition("=")
         name = name.replace("-", "_")
         name = f"{name}_" if keyword.iskeyword(name) else name  # --from fills the field from_
-        if name == "config":  # goes first: the parser lets the later word win
-            config += [f"--config={value}"] if equals else ["--config", *argv[i : i + 1]]
-            i += not equals
-        elif equals:
-            one_of_list = get_origin(types.get(name)) is list and not value.startswith("[")
-            words.append(f"--{name}={_flow_list([value], types[name]) if one_of_list else value}")
-        elif types.get(name) is bool:
-            words.append(f"--{name}=true")
-        elif name.startswith("no_") and types.get(name[3:]) is bool:
-            words.append(f"--{name[3:]}=false")
-        elif get_origin(types.get(name)) is list:
+        hint = types.get(name)
+        if not equals and hint is bool:
+            given[name] = True
+        elif not equals and name.startswith("no_") and types.get(name[3:]) is bool:
+            given[name[3:]] = False
+        elif not equals and get_origin(hint) is list:
             start = i
             while i < len(argv) and not argv[i].startswith("--"):
                 i += 1
-            words.append(f"--{name}={_flow_list(argv[start:i], types[name])}")
+            given[name] = argv[start:i]
+        elif hint is None and name != "config":
+            raise ValueError(f"unknown flag --{shortened(name)}{_instead(name, set(types), '--')}")
         else:
-            words.append(f"--{name}")
-            if i < len(argv) and name in types:
-                words.append(argv[i])
-                i += 1
-    if free and positional:
-        words.append(f"--{positional}={_flow_list(free, types[positional])}")
-        free = []
-    return config + words + free
-
-
-def _flow_list(words: list[str], of: type) -> str:
-    """YAML of a list: strings quoted, for `7` and `1e3` may be names too."""
-    return json.dumps(words, ensure_ascii=False) if get_args(of) == (str,) else f"[{', '.join(words)}]"
+            if not equals:
+                if i == len(argv):
+                    raise ValueError(f"--{shown_name(name)} needs a value")
+                value, i = argv[i], i + 1
+            if name == "config":
+                configs.append(value)
+            elif get_origin(hint) is list:
+                given[name] = parse_yaml(value, f"--{name}") if value.startswith("[") else [value]
+            else:
+                given[name] = value
+    if free and not positional:
+        raise ValueError(f"unknown word {shortened(free[0])}: every setting has a flag, --help lists them")
+    return given | ({positional: free} if free else {}), configs

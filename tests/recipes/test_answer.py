@@ -120,9 +120,12 @@ def test_the_image_as_a_prefix(argv, knight_argv, language_model, image_run, fil
         (["x.png", "--question=what?", "--questions=x.csv"], "say what to answer"),
         (["--questions=absent.csv"], "no file of questions absent.csv"),
         (["absent.png", "--question=what?"], "absent.png does not exist"),
-        (["x.png", "--question=what?", "--image_as=pixels"], "'pixels' is none of captions, prefix"),
+        (
+            ["x.png", "--question=what?", "--image_as=pixels"],
+            "--image_as pixels is not allowed: give one of",
+        ),
         (["x.png", "--question=what?", "--closed"], "--closed chooses among the answers of --train FILE"),
-        (["x.png", "--question=what?", "--max_tokens=0"], "--max_tokens 0 is less than 1"),
+        (["x.png", "--question=what?", "--max_tokens=0"], "--max_tokens 0 is not allowed: give a whole number from 1"),
         (["x.png", "--question=what?", "--colour=red"], "colour"),
     ],
 )

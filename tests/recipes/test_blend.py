@@ -85,7 +85,7 @@ def test_the_runs_predictor_blends_by_bands(argv, monkeypatch):
 
 
 def test_choices_that_make_no_sense_are_refused(argv):
-    with pytest.raises(SystemExit, match="--method 'boosting' is none of weights, bands"):
+    with pytest.raises(SystemExit, match="--method boosting is not allowed: give one of weights, bands"):
         main(argv("typo", "--method=boosting"))
     with pytest.raises(SystemExit, match="--weights leave --method bands nothing to fit"):
         main(argv("both", "--method=bands", "--weights", "0.5", "0.5"))

@@ -4,7 +4,7 @@ import train_a
 import train_b
 from clipknight.data.caption_filter import filter_similar
 from clipknight.data.caption_table import read_caption_table
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
 from clipknight.training.runs import Run, images_of_split
 from filter_captions import main
 
@@ -91,9 +91,9 @@ def test_mistakes_end_with_one_line(coloured, words, tmp_path):
     for wrong in ([], [f"--data={coloured}", "--table=t.csv"]):
         with pytest.raises(SystemExit, match="--data DATASET or --table CSV, one of them"):
             main([*wrong, *words])
-    with pytest.raises(SystemExit, match="--order 'size' is none of file, shuffled"):
+    with pytest.raises(SystemExit, match="--order size is not allowed: give one of file, shuffled"):
         main([f"--data={coloured}", *words, "--order=size"])
-    with pytest.raises(SystemExit, match="above 0 and below 1, not 85"):
+    with pytest.raises(SystemExit, match="--threshold 85 is not allowed: give a number above 0 and below 1"):
         main([f"--data={coloured}", *words, "--threshold=85", f"--out={tmp_path / 'k.csv'}"])
     (tmp_path / "blank.csv").write_text("image,caption\na.jpg,one\nb.jpg, \n", encoding="utf-8")
     with pytest.raises(SystemExit, match="empty captions in rows 3"):
@@ -102,7 +102,9 @@ def test_mistakes_end_with_one_line(coloured, words, tmp_path):
 
 
 def test_only_what_was_kept_is_trained_on(coloured, tiny_target_encoder, kept, capsys):
-    settings = DataSettings(data=str(coloured), target_encoder=str(tiny_target_encoder), device="cpu", keep=str(kept))
+    settings = KeptDataSettings(
+        data=str(coloured), target_encoder=str(tiny_target_encoder), device="cpu", keep=str(kept)
+    )
     data = CaptionedDataset.of(settings)
     said = capsys.readouterr().out
     assert f"{120 - len(rows(kept))} training captions are left out, and 18 of 24 training images" in said
@@ -111,7 +113,7 @@ def test_only_what_was_kept_is_trained_on(coloured, tiny_target_encoder, kept, c
     pairs = zip(train.dataset.captions["id"] + ".png", train.dataset.captions["caption"], strict=True)
     assert list(pairs) == rows(kept)
     assert train.targets.ids.tolist() == train.dataset.captions["caption_id"].tolist()
-    whole = CaptionedDataset.of(DataSettings(**{**vars(settings), "keep": ""}))
+    whole = CaptionedDataset.of(KeptDataSettings(**{**vars(settings), "keep": ""}))
     for split in ("valid", "test"):
         assert data.split(split).targets.ids.tolist() == whole.split(split).targets.ids.tolist()
     first = whole.split("train").targets.aligned_to(train.targets.ids)

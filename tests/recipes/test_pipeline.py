@@ -8,8 +8,9 @@ import score
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.submission import read_submission
 from clipknight.paths import ROOT
-from clipknight.settings import load_settings, parse
+from clipknight.settings import load_settings
 from clipknight.training.runs import Run
+from clipknight.training.settings import RunSettings
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_steps_are_repeated_for_each_combination():
 )
 def test_a_step_that_makes_no_sense_is_named_before_anything_runs(tmp_path, entry, said):
     file = tmp_path / "steps.yaml"
-    file.write_text(yaml.safe_dump([{"no_such_script": {}}, entry]), encoding="utf-8")
+    file.write_text(yaml.safe_dump([entry]), encoding="utf-8")
     with pytest.raises(SystemExit, match=said):
         pipeline.main([str(file)])
 
@@ -167,25 +168,67 @@ TABLE1 = [ROOT / "configs" / "table1" / name for name in ("systems.yaml", "ablat
 
 @pytest.mark.parametrize("file", sorted({*ROOT.glob("configs/*.yaml"), *TABLE1}), ids=lambda file: file.name)
 def test_every_shipped_step_has_settings_that_its_script_knows(file):
-    runs = []
-    for script, settings in pipeline.steps_of(load_settings(file), {}):
-        runs += [settings["run"]] if script.startswith(("train_", "blend")) else []
-        if " " not in script:
-            lists = {name for name, value in settings.items() if isinstance(value, list)}
-            module = importlib.import_module(script)
-            parsed = parse(module.Settings, pipeline.as_flags(settings))
-            assert all(isinstance(getattr(parsed, name), list) for name in lists)
-    assert len(runs) == len(set(runs))
+    steps = pipeline.read_steps(str(file))
+    runs = [step.run for step in steps if step.run]
+    assert steps and len(runs) == len(set(runs))
+    for step in steps:
+        lists = {name for name, value in step.given.items() if isinstance(value, list)}
+        assert all(isinstance(getattr(step.settings, name), list) for name in lists)
+
+
+def test_scripts_say_themselves_whether_they_make_a_run():
+    making = {"train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend"}
+    scripts = {name: importlib.import_module(name) for name in pipeline.SCRIPTS}
+    found = {name for name, script in scripts.items() if issubclass(getattr(script, "Settings", object), RunSettings)}
+    assert found == making
+    assert pipeline.checked("submit", {"run": "read"}).run == ""
+
+
+GOOD = {"submit": {"run": "nowhere"}}
+
+
+@pytest.mark.parametrize(
+    "entry, problem",
+    [
+        ({"timeit -n1 -r1 __import__('os').system('touch${IFS}made')": {}}, "no script is called 'timeit'; there are "),
+        ({"clipknight.training.runs": {}}, "no script is called"),
+        ({"pipeline": {"steps": ["other.yaml"]}}, "no script is called 'pipeline'"),
+        ({"": {}}, "no script is called ''"),
+        ({"score": {}}, "'score' is no command of score.py; give score submission, score captions"),
+        ({"score captoins": {}}, "'score captoins' is no command of score.py"),
+        ({"submit now": {}}, "'submit now' is no command of submit.py; give submit"),
+        ({"score captions": {"candidate": "c.csv"}}, "unknown flag --candidate; do you mean --candidates?"),
+        ({"train_b": {"data": "d", "n_neighbors": 0}}, "--n_neighbors 0 is not allowed: give a whole number from 1"),
+        ({"train_b": {"data": "d", "config": "absent.yaml"}}, "no file absent.yaml"),
+        ({"train_b": 5}, "no settings: '5'; they are a mapping"),
+        ({"train_b": {"run": "x"}}, "give --data"),
+        ({"for": 5, "steps": []}, "`for` gives each name a list"),
+        ({"for": {"a": [1]}, "steps": 7}, "`steps` is a list, unlike '7'"),
+    ],
+)
+def test_every_step_of_every_file_is_checked_before_the_first_runs(tmp_path, monkeypatch, entry, problem):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "run_step", lambda *_: pytest.fail("a step has run"))
+    (tmp_path / "first.yaml").write_text(yaml.safe_dump([GOOD]))
+    (tmp_path / "second.yaml").write_text(yaml.safe_dump([GOOD, GOOD, entry]))
+    with pytest.raises(SystemExit) as refused:
+        pipeline.main(["first.yaml", "second.yaml"])
+    assert str(refused.value).startswith(f"error: second.yaml, step 3: {problem}")
+    assert len(str(refused.value)) <= 500 and "\n" not in str(refused.value)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_null_in_a_step_is_the_scripts_null():
+    assert pipeline.checked("train_b", {"data": "d", "n_neighbors": None}).settings.n_neighbors is None
 
 
 def test_the_rows_of_table_1_are_made_by_its_steps():
-    steps = [step for file in TABLE1 for step in pipeline.steps_of(load_settings(file), {})]
-    made = {settings["run"]: settings["seed"] for script, settings in steps if script.startswith(("train_", "blend"))}
+    made = {step.run: step.settings.seed for file in TABLE1 for step in pipeline.read_steps(str(file)) if step.run}
     table = load_settings(ROOT / "configs" / "table1" / "table.yaml")
     for group in ({"rows": table["systems"]}, *table["ablations"]):
         for row in group["rows"]:
             for seed in group.get("seeds", table["seeds"]):
-                assert made[f"{row['runs']}/{seed}"] == str(seed)
+                assert made[f"{row['runs']}/{seed}"] == seed
 
 
 def test_a_missing_file_of_steps_is_named(tmp_path):

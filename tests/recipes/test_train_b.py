@@ -95,7 +95,7 @@ def test_pooled_features_of_the_offline_default(argv, data):
 
 
 def test_an_unknown_space_is_refused(argv):
-    with pytest.raises(SystemExit, match="--space 'text' is neither image nor joint"):
+    with pytest.raises(SystemExit, match="--space text is not allowed: give one of image, joint"):
         main(argv("typo", "--space=text"))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.predictors import load_predictor
+from clipknight.settings import without_effect
 from clipknight.training import runs
 from clipknight.training.runs import Run
 
@@ -18,9 +19,9 @@ import pytest
 class Settings:
     data: str = "d"
     lr: float = 1e-5
-    workers: int = 2
-    resume: bool = False
-    overwrite: bool = False
+    workers: int = without_effect(2)
+    resume: bool = without_effect(False, saved=False)
+    overwrite: bool = without_effect(False, saved=False)
 
 
 ROWS = Embeddings(["a", "b"], np.eye(2, dtype=np.float32))
@@ -94,6 +95,7 @@ def test_a_run_lies_in_no_other(outputs):
 
 WRITING = """
 import dataclasses, sys
+from clipknight.settings import without_effect
 from clipknight.training import runs
 from clipknight.training.runs import Run
 run = Run.start(sys.argv[1], dataclasses.make_dataclass("Settings", [])())

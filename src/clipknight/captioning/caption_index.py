@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 EXCLUDE = ("index", "duplicate", "image")
+INDEXES = ("exact", "ivf")
 SPARE = 32  # candidates beyond the k asked for, of which exclusion may take some
 CHUNK_ROWS = 4096  # queries searched at a time
 

@@ -60,8 +60,3 @@ def _check(s: DecoderTrainingSettings) -> None:
         raise ValueError(f"--from {s.from_}: of which images? name their dataset with --data")
     if s.from_:
         refuse_without_packages()  # each epoch is judged by the captions' scores
-    if s.keep:
-        raise ValueError(f"--keep {s.keep} is for images: learn from its captions by --corpus {s.keep}")
-    for name in ("epochs", "batch_size", "max_tokens"):
-        if getattr(s, name) < 1:
-            raise ValueError(f"--{name} {getattr(s, name)} is less than 1")

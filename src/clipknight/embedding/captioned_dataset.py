@@ -9,19 +9,22 @@ from clipknight.data.caption_filter import listed_captions
 from clipknight.data.caption_table import Columns
 from clipknight.data.datasets import Dataset, read_dataset
 from clipknight.data.listing import among
+from clipknight.devices import DeviceSettings
 from clipknight.embedding.cache import CACHE, target_embeddings
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.embedding.metrics import avg_cos
 from clipknight.embedding.splits import with_made_split
 from clipknight.embedding.target_encoder import MINILM, load_target_encoder
 from clipknight.processes import in_main_process
+from clipknight.ranges import Seed
+from clipknight.settings import without_effect
 
 import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """Settings that every script with a dataset shares"""
+class DataSettings(DeviceSettings):
+    """Settings of a dataset, for every script that has one"""
 
     data: str
     """dataset folder (or table), in the layout you have it: see input/README.md"""
@@ -33,20 +36,30 @@ class DataSettings:
     """a table's column of captions"""
     split_column: str = Columns.split
     """a table's column of splits"""
-    keep: str = ""
-    """CSV of filter_captions.py: train only on the captions it kept"""
     target_encoder: str = MINILM
     """sentence-transformers name or folder: what predictions are to equal"""
-    seed: int = 0
+    seed: Seed = 0
     """of all that is drawn: a split where the dataset names none, initial weights, order, augmentation, folds"""
-    skip_unreadable: bool = False
-    """predict the test split without its unreadable images, instead of stopping with their list"""
-    device: str = "auto"
-    """auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda, mps"""
 
     @property
     def columns(self) -> Columns:
         return Columns(self.image_column, self.caption_column, self.split_column)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptDataSettings(DataSettings):
+    """Settings of a dataset that may be filtered"""
+
+    keep: str = ""
+    """CSV of filter_captions.py: train only on the captions it kept"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippingSettings:
+    """Settings of predicting the splits"""
+
+    skip_unreadable: bool = without_effect(False)
+    """predict the test split without its unreadable images, instead of stopping with their list"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +87,9 @@ class CaptionedDataset:
 
     @classmethod
     def of(cls, s: DataSettings) -> "CaptionedDataset":
-        """The dataset that a script's settings name."""
+        """The dataset that a script's settings name, filtered where they can say so."""
         data = cls.read(s.data, s.target_encoder, s.device, s.seed, s.columns, s.images or None)
-        return data.keeping(s.keep) if s.keep else data
+        return data.keeping(s.keep) if isinstance(s, KeptDataSettings) and s.keep else data
 
     def split(self, name: str) -> "CaptionedDataset":
         """One split, every image of which has a caption (ValueError otherwise)."""

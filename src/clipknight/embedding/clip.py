@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torchvision.transforms import Compose
 
 SAVED = ("root", "joint", "projected", "locked_text", "activation")  # in encoder.json
+FEATURES = ("auto", "pooled")
 
 
 @dataclass
@@ -170,7 +171,7 @@ def load_clip(
             raise ValueError(f"encoder {name!r} has no pooled features apart from its projection: use --features auto")
         return replace(encoder, joint=False, projected=False)
     if features != "auto":
-        raise ValueError(f"features {features!r} is neither auto nor pooled")
+        raise ValueError(f"features {features!r} is none of {', '.join(FEATURES)}")
     return encoder
 
 

@@ -22,7 +22,7 @@ from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS, existing
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import read_description
-from clipknight.settings import load_settings, save_settings
+from clipknight.settings import changes_result, known_settings, load_settings, save_settings
 from clipknight.training.run_folders import check_name, claim, clear, refuse_unless_free, release
 
 # Runs made before 0.4.0 name the class that predicts, by the place it had then.
@@ -33,9 +33,6 @@ KINDS_OF_OLD_RUNS = {
     "clipknight.blending:BlendPredictor": "blend",
     "clipknight.stacking:StackPredictor": "bands",
 }
-
-# Settings that change no result: a run may go on with others.
-IRRELEVANT = ("resume", "overwrite", "workers", "device", "save_every", "skip_unreadable")
 
 
 @dataclass(frozen=True)
@@ -192,8 +189,8 @@ class Run:
         before = {**defaults, **self.settings}  # a setting that the run does not know yet had its default's effect
         return [
             f"{key} {before.get(key)!r} -> {value!r}"
-            for key, value in vars(settings).items()
-            if key not in IRRELEVANT and value is not None and before.get(key) != value
+            for key, value in ((field.name, getattr(settings, field.name)) for field in fields if changes_result(field))
+            if value is not None and before.get(key) != value
         ]
 
     def _check_same(self, settings) -> None:
@@ -208,9 +205,8 @@ class Run:
 
 def images_of_split(run: Run, split: str, data: str = "", device: str = "auto") -> Dataset:
     """The images of a split of `data`, or of what the run was made on; a dataset without splits gets its made one."""
-    known = {field.name for field in dataclasses.fields(DataSettings)}
-    settings = DataSettings(**{name: value for name, value in run.settings.items() if name in known})
-    settings = dataclasses.replace(settings, keep="", device=device, **({"data": data} if data else {}))
+    settings = known_settings(DataSettings, run.folder / "settings.yaml")
+    settings = dataclasses.replace(settings, device=device, **({"data": data} if data else {}))
     dataset = read_dataset(settings.data, settings.columns, settings.images or None)
     if not dataset.has_splits and len(dataset.captions):
         dataset = CaptionedDataset.of(settings).dataset

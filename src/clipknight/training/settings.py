@@ -1,46 +1,59 @@
-"""Settings that every script shares which fine-tunes an image tower."""
+"""Groups of settings that training scripts share: of a run, of going on with it, of fine-tuning an image tower."""
 
 from dataclasses import dataclass
 
-from clipknight.embedding.captioned_dataset import DataSettings
+from clipknight.devices import PrecisionSettings, WorkerSettings
+from clipknight.embedding.captioned_dataset import KeptDataSettings
 from clipknight.embedding.packaged_clip import OFFLINE
+from clipknight.ranges import Degrees, Few, Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
+from clipknight.settings import without_effect
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuningSettings(DataSettings):
+class RunSettings:
+    """Settings of a script that makes a run; pipeline.py knows by them that it does"""
+
+    run: Name
+    """name of the run: outputs/<run>"""
+    overwrite: bool = without_effect(False, saved=False)
+    """replace the run"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumableSettings(RunSettings):
+    """Settings of a run that goes on where it was killed"""
+
+    resume: bool = without_effect(False, saved=False)
+    """go on with the run after a kill"""
+    save_every: PositiveCount = without_effect(50)
+    """optimizer steps between two saves of last/"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningSettings(ResumableSettings, WorkerSettings, PrecisionSettings, KeptDataSettings):
     """Settings of fine-tuning an image tower"""
 
     encoder: str = f"{OFFLINE}@224"
     """CLIP to start from: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
-    epochs: int = 3
+    epochs: Few = 3
     """epochs of fine-tuning; 0 stops after the first stage, which leaves the tower as it is"""
-    batch_size: int = 64
+    batch_size: PositiveFew = 64
     """images a step and process; contrastive negatives come from the same batch"""
-    lr_vision: float | None = None
+    lr_vision: Rate | None = None
     """learning rate of the tower's top layer; by default 4e-4 for a tower of ImageNet, 1e-5 for any other CLIP's"""
-    layer_decay: float | None = None
+    layer_decay: PositiveShare | None = None
     """each layer of the tower learns at this share of the one above, 1 for one rate; by default .9, or .7 likewise"""
-    freeze_below: float = 0.15
+    freeze_below: Share = 0.15
     """layers whose share falls below this are frozen"""
-    weight_decay: float = 0.05
+    weight_decay: Rate = 0.05
     """AdamW weight decay of matrices"""
-    warmup: float = 0.1
+    warmup: Share = 0.1
     """share of the steps with a rising learning rate; a cosine to zero follows"""
-    ema: float = 0.998
+    ema: ShareBelowOne = 0.998
     """decay of the averaged weights that are evaluated and kept; 0 for none"""
     flip: bool = True
     """mirror training images at random; bad for captions that say left or right"""
-    crop: float = 0.6
+    crop: PositiveShare = 0.6
     """smallest share of a training image's area that a random crop keeps; 1 for none"""
-    rotation: float = 0.0
+    rotation: Degrees = 0.0
     """largest random rotation, degrees"""
-    save_every: int = 50
-    """optimizer steps between two saves of last/"""
-    workers: int = 2
-    """processes that read images"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
-    resume: bool = False
-    """go on with the run after a kill"""
-    overwrite: bool = False
-    """replace the run"""
