@@ -5,15 +5,16 @@
 One caption at a time in fp32 is how the published implementations decode; all ways share weights, queries and beam.
 """
 
-import dataclasses
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import CaptionOptions
+from clipknight.captioning.retriever import CorpusChoice
 from clipknight.errors import user_errors
 from clipknight.methods.registry import open_captioner
 from clipknight.settings import parse
@@ -46,22 +47,23 @@ class Settings:
 @user_errors
 def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__)
-    captioner = open_captioner(Run.open(s.run), s.corpus, s.corpus_share)
-    vectors, k = captioner.index.vectors, captioner.n_neighbors
-    print(f"{s.run}, {len(vectors):,} captions of {captioner.corpus.name}, beam {s.num_beams}, {machine()}\n")
+    captioner = open_captioner(Run.open(s.run), corpus=CorpusChoice(s.corpus, share=s.corpus_share))
+    vectors, k = captioner.retriever.vectors, captioner.n_neighbors
+    print(f"{s.run}, {len(vectors):,} captions of {captioner.retriever.corpus.name}, beam {s.num_beams}, {machine()}\n")
     draw = np.random.default_rng(0)
     # Captions of the corpus, disturbed about as far as a prediction lies from its image's captions.
     noise = draw.standard_normal((s.queries, vectors.shape[1])).astype(np.float32) / vectors.shape[1] ** 0.5
     queries = vectors[draw.choice(len(vectors), s.queries)] + 1.2 * noise
 
     print("| decoding | captions/s | ratio | same as one at a time |\n|---|---|---|---|")
-    single, alone = None, []
+    single, alone, options = None, [], CaptionOptions(s.num_beams)
     for batch, precision in ((1, torch.float32), (s.batch_size, torch.float32), (s.batch_size, torch.bfloat16)):
-        way = dataclasses.replace(captioner, batch_size=batch, precision=precision)
+        decoder = replace(captioner.method.decoder, batch_size=batch, precision=precision)
+        batched = replace(captioner, method=replace(captioner.method, decoder=decoder))
         some = queries[: max(1, s.captions // 8) if batch == 1 else s.captions]
-        way.caption(some[:batch], s.num_beams)  # warm-up
+        batched.caption(some[:batch], options)  # warm-up
         start = time.perf_counter()
-        texts = way.caption(some, s.num_beams).texts
+        texts = batched.caption(some, options).texts
         rate = len(some) / (time.perf_counter() - start)
         single, alone = single or rate, alone or texts
         same = np.mean([a == b for a, b in zip(alone, texts)])

@@ -102,8 +102,8 @@ def main(argv=None) -> pd.DataFrame:
     captioner = open_captioner(run, device=s.device, precision=s.precision)
     chat = not (s.choices or s.closed)
     if s.image_as == "prefix":
-        parts = captioner.model.decoder, captioner.tokenizer
-        model = InstructionModel(*parts, chat, captioner.precision, s.batch_size)
+        decoder = captioner.method.decoder
+        model = InstructionModel(decoder.model.decoder, decoder.tokenizer, chat, decoder.precision, s.batch_size)
     else:
         model = InstructionModel.load(s.language_model, chat, s.device, s.precision, s.batch_size)
 

@@ -5,30 +5,26 @@ python src/caption.py FOLDER clip.mp4 --run knight --from ensemble --out outputs
 python src/caption.py --data input/flickr8k --split valid --run knight --out outputs/valid.json
 """
 
-import functools
-import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from clipknight.captioning.caption_index import INDEXES
-from clipknight.captioning.captioner import Captioner
-from clipknight.captioning.embedding_sources import parts, source_for
-from clipknight.data.datasets import Dataset, listed_images
-from clipknight.data.media import find_media
-from clipknight.data.videos import frame_files, is_video
+from clipknight.captioning.captioner import CaptionOptions
+from clipknight.captioning.embedding_sources import source_for
+from clipknight.captioning.media_set import MediaSet
+from clipknight.captioning.retriever import CorpusChoice
+from clipknight.data.result_files import write_captions
 from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import user_errors
-from clipknight.files import atomic_file
 from clipknight.methods.registry import METHODS, open_captioner
 from clipknight.paths import OUTPUTS, STARTER
 from clipknight.plots.gallery import Captioned, write_gallery
 from clipknight.ranges import Count, Few, PositiveFew, Share
 from clipknight.settings import parse
-from clipknight.training.runs import Run, images_of_split
+from clipknight.training.runs import Run
 
-import numpy as np
 import pandas as pd
 
 PRINTED = 12  # captions shown on the terminal
@@ -92,110 +88,56 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
 @user_errors
 def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
-    if Path(s.out).suffix not in (".csv", ".json"):
-        raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
-    if bool(s.paths) == bool(s.split) or (s.paths and s.data):
-        raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
+    check(s)
     run = Run.open(s.run)
     source = source_for(run, s.from_, s.device)
-    stills, clips, references = dataset_media(source.run or run, s) if s.split else found_media(s)
-    embeddings = source.embeddings if not s.split else functools.partial(source.of_split, split=s.split)
-    how = (s.device, s.precision, s.batch_size, s.method, s.options, s.corpus_separator)
-    captioner = open_captioner(run, s.corpus, s.corpus_share, s.index, *how)
-    captioner.n_neighbors = s.n_neighbors or captioner.n_neighbors
+    if s.split:
+        media = MediaSet.of_split(source.run or run, s.split, s.data, s.limit, s.device)
+    else:
+        media = MediaSet.found(s.paths, s.frames, s.workers, s.skip_unreadable)
+    corpus = CorpusChoice(s.corpus, s.corpus_separator, s.corpus_share, s.index)
+    hardware = {"device": s.device, "precision": s.precision, "batch_size": s.batch_size}
+    captioner = open_captioner(run, s.method, s.options, corpus=corpus, n_neighbors=s.n_neighbors, **hardware)
+    options = chosen_options(captioner.method.options, s)
 
     start = time.perf_counter()
-    rows = embeddings(stills, workers=s.workers, skip_unreadable=s.skip_unreadable, regions=captioner.regions)
-    in_clips = {frame for frames in clips.values() for frame in frames}
-    images = [name for name in rows.ids if name not in in_clips]
-    said = captioned(captioner, images, rows.aligned_to(images).vectors, s)
-    if clips:
-        frames = rows.aligned_to([frame for frames in clips.values() for frame in frames]).vectors
-        said |= captioned(captioner, list(clips), frames.reshape(len(clips), s.frames, -1), s)
+    regions, items = captioner.method.regions, []
+    rows = source.of_split(media.dataset, s.split, s.workers, s.skip_unreadable, regions)
+    for names, vectors, regions in media.grouped(rows):
+        captions = captioner.caption(vectors, options, regions)
+        for name, text, near in zip(names, captions.texts, captioner.reasons(captions), strict=True):
+            shown = {"pictures": media.pictures(name), "references": media.references.get(name)}
+            items.append(Captioned(path=name, caption=text, neighbours=near, **shown))
     seconds = time.perf_counter() - start
-    path_of = dict(zip(stills.images["id"], stills.images["path"]))
-    items = [
-        Captioned(
-            path=name,
-            caption=caption,
-            pictures=[path_of[frame] for frame in clips.get(name, [name])],
-            neighbours=near,
-            references=references.get(name),
-        )
-        for name, (caption, near) in said.items()
-    ]
-    write_captions(items, s.out)
+
+    captions = {item.path: item.caption for item in items}
+    reasons = {item.path: {"neighbours": item.neighbours, "pictures": item.pictures} for item in items}
+    write_captions(captions, s.out, reasons)
     if page := {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html):
-        corpus = captioner.corpus
+        corpus = captioner.retriever.corpus
         summary = f"Embeddings from {source.name}; retrieved from {len(corpus):,} captions of {corpus.name}."
         write_gallery(page, f"Captions by {run.name}", summary, items)
     for item in items[:PRINTED]:
         print(f"{item.path}: {item.caption}")
-    print(
-        f"{len(images):,} images and {len(clips):,} videos in {seconds:.1f} s ({len(items) / seconds:.1f} a second)"
-        f" -> {', '.join(filter(None, (s.out, page)))}"
-    )
-    return pd.DataFrame({"image": list(said), "caption": [item.caption for item in items]})
+    count, videos = len(items), len(media.clips)
+    rate, files = f"{seconds:.1f} s ({count / seconds:.1f} a second)", ", ".join(filter(None, (s.out, page)))
+    print(f"{count - videos:,} images and {videos:,} videos in {rate} -> {files}")
+    return pd.DataFrame({"image": list(captions), "caption": list(captions.values())})
 
 
-def dataset_media(run: Run, s: Settings) -> tuple[Dataset, dict, dict]:
-    """The images of a split, no clips, and the captions they have."""
-    if not s.data and not run.settings["data"]:
-        raise ValueError(f"{run.name} names no dataset: say which one's {s.split} split, --data DATASET")
-    dataset = images_of_split(run, s.split, s.data, s.device)
-    if dataset.media == "video":
-        raise ValueError(f"{dataset.name} holds videos: name its folder as a path instead of --data")
-    if s.limit:
-        dataset = dataset.first(s.limit)
-    return dataset, {}, dataset.caption_lists()
+def check(s: Settings) -> None:
+    """ValueError for settings that say nothing, or contradict each other."""
+    if Path(s.out).suffix not in (".csv", ".json"):
+        raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
+    if bool(s.paths) == bool(s.split) or (s.paths and s.data):
+        raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
 
 
-def found_media(s: Settings) -> tuple[Dataset, dict[str, list[str]], dict]:
-    """The images and the videos' frames as one dataset, and the ids of each video's frames."""
-    media = find_media(s.paths)
-    videos = {name: path for name, path in media.items() if is_video(path)}
-    files = frame_files(list(videos.values()), s.frames, workers=max(1, s.workers), skip_unreadable=s.skip_unreadable)
-    clips = {name: files[path] for name, path in videos.items() if path in files}
-    stills = {name: path for name, path in media.items() if name not in videos}
-    stills |= {frame: frame for frames in clips.values() for frame in frames}
-    if not stills:
-        raise ValueError("none of the videos can be read")
-    return listed_images(stills), clips, {}
-
-
-def captioned(captioner: Captioner, names: list[str], vectors: np.ndarray, s: Settings) -> dict[str, tuple]:
-    """(caption, neighbours with their cosines) of each image, vectors (N, D), or video (N, frames, D), by name.
-
-    The vectors of an encoder's images may go on with those of sub-regions.
-    """
-    if not names:
-        return {}
-    asked = {"num_beams": s.num_beams, "max_new_tokens": s.max_tokens, "rerank": s.rerank}
-    asked |= {"rerank_by": s.rerank_by if s.rerank_by != "auto" else ""}
-    how = captioner.search | {name: value for name, value in asked.items() if value}
-    embeddings, regions = parts(vectors, captioner.index.vectors.shape[1])
-    said = captioner.caption(embeddings, **how, **regions)
-    texts = captioner.corpus.texts
-    near = [
-        [(texts[row], float(cosine)) for row, cosine in zip(rows, cosines)]
-        for rows, cosines in zip(said.neighbours, said.similarities)
-    ]
-    return dict(zip(names, zip(said.texts, near, strict=True), strict=True))
-
-
-def write_captions(items: list[Captioned], path: str) -> None:
-    """CSV of image,caption, or COCO's JSON of results with neighbours and picture files."""
-    with atomic_file(path) as temporary:
-        if Path(path).suffix == ".csv":
-            pd.DataFrame({"image": [i.path for i in items], "caption": [i.caption for i in items]}).to_csv(
-                temporary, index=False
-            )
-            return
-        results = [
-            {"image_id": i.path, "caption": i.caption, "neighbours": i.neighbours, "pictures": i.pictures}
-            for i in items
-        ]
-        temporary.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
+def chosen_options(published: CaptionOptions, s: Settings) -> CaptionOptions:
+    """The method's own options but for those that are set."""
+    given = {"num_beams": s.num_beams, "max_new_tokens": s.max_tokens, "rerank": s.rerank}
+    given |= {"rerank_by": s.rerank_by if s.rerank_by != "auto" else ""}
+    return replace(published, **{name: value for name, value in given.items() if value})
 
 
 if __name__ == "__main__":

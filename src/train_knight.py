@@ -1,4 +1,4 @@
-"""Train Knight's decoder on text alone: each caption is to be said after the vectors of its nearest other captions.
+"""Train Knight's decoder on text alone: it learns each caption after the vectors of its nearest other captions.
 
 No image is seen. With --from the captions of the valid images are scored after each epoch, and the best epoch is kept.
 
@@ -11,23 +11,31 @@ No image is seen. With --from the captions of the valid images are scored after 
 from dataclasses import dataclass
 from typing import Literal
 
-from clipknight.captioning.caption_batches import TokenizedCaptions
 from clipknight.captioning.caption_index import EXCLUDE, INDEXES, CaptionIndex
-from clipknight.captioning.captioner import Captioner
+from clipknight.captioning.captioner import Captioner, CaptionOptions
 from clipknight.captioning.decoders import CompactSize, load_decoder
+from clipknight.captioning.decoding import Decoder
 from clipknight.captioning.knight import Knight
+from clipknight.captioning.prefixes import (
+    BlindPrefix,
+    DirectPrefix,
+    NeighbourPrefix,
+    Prefix,
+    PrefixCaptions,
+    captions_in_training,
+)
+from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training import take_over_mapper, train
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.captioning.training_settings import DecoderTrainingSettings
 from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
-from clipknight.methods.clms import AnchorCaptioner, anchored_captions
+from clipknight.methods.clms import AnchorPrefix
 from clipknight.ranges import Few, Name, NonNegative, PositiveCount, Share
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
-import numpy as np
 import torch
 
 
@@ -63,60 +71,55 @@ class Settings(DecoderTrainingSettings):
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
+    check(s)
+    read = TrainingCorpus.read(s)
+    images = read.source.of_split(read.valid, "valid", s.workers) if read.source else None
+    encode = caption_encoder(s.space, s.target_encoder, s.device)  # loaded once, at its first call
+    retriever = Retriever(read.corpus, CaptionIndex(read.vectors, s.index), encode)
+    prefix = chosen_prefix(s, retriever)
+
+    torch.manual_seed(s.seed)
+    device = pick_device(s.device)
+    decoder, tokenizer = load_decoder(s.decoder, read.corpus.texts, CompactSize(s.layers, s.width, s.vocabulary))
+    noise = s.noise or (s.variance * retriever.dim) ** 0.5
+    model = Knight(decoder, retriever.dim, noise, prefix.noisy).to(device)
+    take_over_mapper(model, s.decoder)
+    model.check_room(prefix.length, s.max_tokens)
+    weights = decoder.num_parameters() / 1e6
+    print(f"{read.corpus.name}: {len(read.corpus):,} captions; decoder of {weights:.1f} million weights")
+    captions, held_captions = prefix.captions(read, tokenizer, s.max_tokens)
+
+    def captioner(decoder: Decoder) -> Captioner:
+        return Captioner(retriever, PrefixCaptions(decoder, prefix), prefix.length)
+
+    options, precision = CaptionOptions(s.num_beams, s.max_tokens), pick_precision(s.precision, device)
+    judge = captions_in_training(images, captioner, tokenizer, precision, options)
+    run = Run.start(s.run, s, "knight", resume=s.resume, overwrite=s.overwrite, space=read.space)
+    description = {**prefix.description, "space": read.space}
+    best = train(run, model, tokenizer, captions, held_captions, description, s, read.valid, judge)
+    run.finish(**best)
+    print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
+    print(f"Knight -> {run.folder}")
+    return best["score"]
+
+
+def chosen_prefix(s: Settings, retriever: Retriever) -> Prefix:
+    """What the settings have stand before a caption."""
+    if s.blind:
+        return BlindPrefix()
+    if s.anchors:
+        return AnchorPrefix.learned(retriever, s.anchors, s.concepts, s.anchor_dropout, s.seed)
+    return NeighbourPrefix(retriever, s.n_neighbors, s.exclude) if s.n_neighbors else DirectPrefix()
+
+
+def check(s: Settings) -> None:
+    """ValueError for settings that contradict each other."""
     if s.blind and s.from_:
         raise ValueError("--blind learns captions alone: no image can be captioned by it, leave out --from")
     if s.blind and s.anchors:
         raise ValueError("--blind learns captions without a prefix: leave out --anchors")
     if s.noise and s.variance:
         raise ValueError(f"--noise {s.noise} and --variance {s.variance} are two units of one: give one of them")
-    read = TrainingCorpus.read(s)
-    corpus, held_out, held_vectors, valid = read.corpus, read.held_out, read.held_vectors, read.valid
-    index = CaptionIndex(read.vectors, s.index)
-    images = read.source.of_split(valid, "valid", s.workers) if read.source else None
-    torch.manual_seed(s.seed)
-    decoder, tokenizer = load_decoder(s.decoder, corpus.texts, CompactSize(s.layers, s.width, s.vocabulary))
-    dim = index.vectors.shape[1]
-    noise = s.noise or (s.variance * dim) ** 0.5
-    model = Knight(decoder, dim, noise, noisy=1 if s.anchors else None).to(pick_device(s.device))
-    take_over_mapper(model, s.decoder)
-    model.check_room(1 + s.anchors if s.anchors else max(s.n_neighbors, 1), s.max_tokens)
-    print(f"{corpus.name}: {len(corpus):,} captions; decoder of {decoder.num_parameters() / 1e6:.1f} million weights")
-
-    method = "blind" if s.blind else "anchors" if s.anchors else "knight" if s.n_neighbors else "direct"
-    description = {"method": method, "n_neighbors": s.n_neighbors if method == "knight" else 0, "space": read.space}
-    way, encode = Captioner, caption_encoder(s.space, s.target_encoder, s.device)
-    if method == "anchors":
-        way = AnchorCaptioner
-        concepts, captions, held_captions = anchored_captions(read, encode, tokenizer, s)
-        description |= {"anchors": s.anchors, "concepts": concepts.names}
-    elif method == "blind":
-        rows, held_rows = (np.zeros((len(part), 1), dtype=np.int32) for part in (corpus, held_out))
-        vectors = held_vectors = np.zeros_like(index.vectors[:1])
-    elif method == "knight":
-        rows = index.neighbours(corpus, s.n_neighbors, s.exclude)
-        _, held_rows = index.search(held_vectors, s.n_neighbors)
-        vectors = held_vectors = index.vectors
-    else:
-        rows, held_rows = np.arange(len(corpus))[:, None], np.arange(len(held_out))[:, None]
-        vectors = index.vectors
-    if method != "anchors":
-        captions = TokenizedCaptions(corpus.texts, vectors, rows, tokenizer, s.max_tokens)
-        held_captions = TokenizedCaptions(held_out.texts, held_vectors, held_rows, tokenizer, s.max_tokens)
-
-    def say(model: Knight) -> dict[str, str]:
-        """Captions of the valid images."""
-        precision = pick_precision(s.precision, pick_device(s.device))
-        shared = {"encode": encode, "description": description}
-        captioner = way(model, tokenizer, corpus, index, s.n_neighbors, precision, **shared)
-        said = captioner.caption(images.vectors, s.num_beams, s.max_tokens).texts
-        return dict(zip(images.ids, said, strict=True))
-
-    run = Run.start(s.run, s, "knight", resume=s.resume, overwrite=s.overwrite, space=read.space)
-    best = train(run, model, tokenizer, captions, held_captions, description, s, valid, say if images else None)
-    run.finish(**best)
-    print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
-    print(f"Knight -> {run.folder}")
-    return best["score"]
 
 
 if __name__ == "__main__":

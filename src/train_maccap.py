@@ -1,4 +1,4 @@
-"""Train MacCap's decoder on text alone (Qiu et al. 2024): a caption is to be said after noisy copies of its embedding.
+"""Train MacCap's decoder on text alone (Qiu et al. 2024): it learns each caption after noisy copies of its embedding.
 
 No image is seen. With --from the captions of the valid images, of their sub-regions where it is an encoder, are scored
 after each epoch, and the best epoch is kept. Without regions, noise and reranking, what is left is the mapper.
@@ -10,24 +10,25 @@ after each epoch, and the best epoch is kept. Without regions, noise and reranki
 
 from dataclasses import dataclass
 
-from clipknight.captioning.caption_batches import TokenizedCaptions
 from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import Captioner, CaptionOptions
 from clipknight.captioning.decoders import CompactSize, load_decoder
-from clipknight.captioning.embedding_sources import parts
+from clipknight.captioning.decoding import Decoder
 from clipknight.captioning.knight import Knight
-from clipknight.captioning.query_mapper import QUERIES
+from clipknight.captioning.mappers import QUERIES
+from clipknight.captioning.prefixes import captions_in_training
+from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training import take_over_mapper, train
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.captioning.training_settings import DecoderTrainingSettings
 from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
-from clipknight.methods.maccap import COPIES, VARIANCE, MacCap, NoisyRows
+from clipknight.methods.maccap import COPIES, VARIANCE, MacCap, SubRegionPrefix
 from clipknight.ranges import Few, Name, NonNegative, PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
-import numpy as np
 import torch
 
 
@@ -50,9 +51,9 @@ class Settings(DecoderTrainingSettings):
     """sub-regions of an image, from an encoder; 0 for the embedding itself, repeated: all that a run's --from gives"""
     weight: NonNegative = 1.0
     """of a sub-region beside the image embedding"""
-    num_beams: PositiveFew = MacCap.search["num_beams"]
+    num_beams: PositiveFew = MacCap.options.num_beams
     """of the captions that are scored"""
-    new_tokens: PositiveFew = MacCap.search["max_new_tokens"]
+    new_tokens: PositiveFew = MacCap.options.max_new_tokens
     """longest caption of those that are scored"""
     rerank: PositiveFew = 1
     """noisy decodings of an image among which the scored caption is chosen, by embedding; each takes as long as one"""
@@ -62,37 +63,31 @@ class Settings(DecoderTrainingSettings):
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
+    prefix = SubRegionPrefix(regions=s.regions, weight=s.weight, noise=s.image_variance, copies=s.copies)
     read = TrainingCorpus.read(s)
-    corpus, held_out, valid = read.corpus, read.held_out, read.valid
-    index = CaptionIndex(read.vectors)
-    images = read.source.of_split(valid, "valid", s.workers, regions=s.regions) if read.source else None
+    images = read.source.of_split(read.valid, "valid", s.workers, regions=s.regions) if read.source else None
+    encode = caption_encoder(s.space, s.target_encoder, s.device)  # loaded once, at its first call
+    retriever = Retriever(read.corpus, CaptionIndex(read.vectors), encode)
+
     torch.manual_seed(s.seed)
-    decoder, tokenizer = load_decoder(s.decoder, corpus.texts, CompactSize(s.layers, s.width, s.vocabulary))
-    dim = index.vectors.shape[1]
-    # The model draws its noise on vectors of length √dim, and the mapper takes the sum at that length again.
-    model = Knight(decoder, dim, (s.variance * dim) ** 0.5, queries=s.queries).to(pick_device(s.device))
+    device = pick_device(s.device)
+    decoder, tokenizer = load_decoder(s.decoder, read.corpus.texts, CompactSize(s.layers, s.width, s.vocabulary))
+    noise = (s.variance * retriever.dim) ** 0.5  # the model draws it on vectors of length √dim
+    model = Knight(decoder, retriever.dim, noise, prefix.noisy, s.queries).to(device)
     take_over_mapper(model, s.decoder)
     model.check_room(s.queries, max(s.max_tokens, s.new_tokens))
-    print(f"{corpus.name}: {len(corpus):,} captions; decoder of {decoder.num_parameters() / 1e6:.1f} million weights")
+    weights = decoder.num_parameters() / 1e6
+    print(f"{read.corpus.name}: {len(read.corpus):,} captions; decoder of {weights:.1f} million weights")
+    captions, held_captions = prefix.captions(read, tokenizer, s.max_tokens, s.variance, s.seed)
 
-    rows, held_rows = (np.arange(len(part))[:, None].repeat(s.copies, axis=1) for part in (corpus, held_out))
-    held_vectors = NoisyRows(read.held_vectors, s.variance, s.seed) if s.variance else read.held_vectors
-    captions = TokenizedCaptions(corpus.texts, index.vectors, rows, tokenizer, s.max_tokens)
-    held_captions = TokenizedCaptions(held_out.texts, held_vectors, held_rows, tokenizer, s.max_tokens)
-    encode = caption_encoder(s.space, s.target_encoder, s.device)  # loaded once, at its first call
-    options = {"regions": s.regions, "weight": s.weight, "noise": s.image_variance, "copies": s.copies}
+    def captioner(decoder: Decoder) -> Captioner:
+        return Captioner(retriever, MacCap(decoder, prefix))
 
-    def say(model: Knight) -> dict[str, str]:
-        """Captions of the valid images."""
-        precision = pick_precision(s.precision, pick_device(s.device))
-        captioner = MacCap(model, tokenizer, corpus, index, 0, precision, encode=encode, **options)
-        whole, regions = parts(np.asarray(images.vectors), dim)
-        said = captioner.caption(whole, s.num_beams, s.new_tokens, s.rerank, "embedding", **regions).texts
-        return dict(zip(images.ids, said, strict=True))
-
+    options = CaptionOptions(s.num_beams, s.new_tokens, s.rerank, "embedding")
+    judge = captions_in_training(images, captioner, tokenizer, pick_precision(s.precision, device), options)
     run = Run.start(s.run, s, "maccap", resume=s.resume, overwrite=s.overwrite, space=read.space)
-    description = {"method": "maccap", "n_neighbors": 0, "space": read.space, "options": options}
-    best = train(run, model, tokenizer, captions, held_captions, description, s, valid, say if images else None)
+    description = {**prefix.description, "space": read.space}
+    best = train(run, model, tokenizer, captions, held_captions, description, s, read.valid, judge)
     run.finish(**best)
     print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
     print(f"MacCap -> {run.folder}")

@@ -1,7 +1,10 @@
 """Captioners of a random language model of words, which nothing conditions, and a space in which words have places."""
 
 from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import Captioner, CaptionOptions, ImageVectors
+from clipknight.captioning.decoding import Decoder
 from clipknight.captioning.knight import Knight
+from clipknight.captioning.retriever import Retriever
 from clipknight.embedding.corpora import Corpus
 from clipknight.embedding.embeddings import unit
 
@@ -29,8 +32,8 @@ def encode(texts):
     return rows.astype(np.float32)
 
 
-def blind(method, kind, **options):
-    """A captioner by `method`, around a random GPT-2 or Llama of two layers with 48 positions."""
+def blind(method, kind, precision=torch.float32, batch_size=64, encode=encode, **options):
+    """A way to caption by `method`, around a random GPT-2 or Llama of two layers with 48 positions."""
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token=END))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=END)
@@ -50,8 +53,19 @@ def blind(method, kind, **options):
     texts = np.array([f"a {colour} square" for colour in COLOURS], dtype=object)
     ids = list(COLOURS)
     corpus = Corpus("c", pd.DataFrame({"source": "c", "id": ids, "caption": texts, "caption_id": ids}))
-    parts = {"corpus": corpus, "index": CaptionIndex(unit(encode(texts))), "n_neighbors": 0, "encode": encode}
-    return method(model.eval(), tokenizer, **{**parts, **options})
+    retriever = Retriever(corpus, CaptionIndex(of_words(*texts)), encode)
+    return method(Decoder(model.eval(), tokenizer, precision, batch_size), retriever, **options)
+
+
+def caption(method, images, num_beams=5, max_new_tokens=40, rerank=1, rerank_by="consensus"):
+    """Captions of images or videos by a way to caption."""
+    options = CaptionOptions(num_beams, max_new_tokens, rerank, rerank_by)
+    return Captioner(method.retriever, method).caption(images, options)
+
+
+def candidates(method, images, count, num_beams, max_new_tokens):
+    """Those of each image, one after the other."""
+    return method.candidates(ImageVectors(images), CaptionOptions(num_beams, max_new_tokens, count))
 
 
 def of_words(*texts):

@@ -1,7 +1,7 @@
 import shutil
 from dataclasses import replace
 
-from clipknight.captioning.embedding_sources import encoder_space, open_source, parts
+from clipknight.captioning.embedding_sources import encoder_space, open_source
 from clipknight.data.datasets import read_dataset
 from clipknight.embedding.cache import image_embeddings, subregion_embeddings
 from clipknight.embedding.clip import load_clip
@@ -52,15 +52,12 @@ def test_an_encoder_with_a_joint_space(tiny_clip, valid):
 def test_sub_regions_of_an_encoder(tiny_clip, valid, image_run):
     source = open_source(str(tiny_clip), "cpu")
     rows = source.of_split(valid, "valid", workers=0, regions=2)
-    whole, regions = parts(rows.vectors, 16)
-    kept = subregion_embeddings(load_clip(str(tiny_clip), "cpu"), valid, 2, workers=0).vectors.reshape(8, 3, 16)
-    np.testing.assert_array_equal(whole, kept[:, 0])
-    np.testing.assert_array_equal(regions["regions"], kept[:, 1:])
-    videos = np.asarray(rows.vectors).reshape(4, 2, -1)
-    np.testing.assert_array_equal(parts(videos, 16)[1]["regions"], kept[:, 1:].reshape(4, 2, 2, 16))
-    told = open_source(image_run, "cpu").of_split(valid, "valid", workers=0, regions=2)  # a run knows none
-    whole, regions = parts(told.vectors, 24)
-    assert whole.shape == (8, 24) and not regions
+    kept = subregion_embeddings(load_clip(str(tiny_clip), "cpu"), valid, 2, workers=0)
+    np.testing.assert_array_equal(rows.vectors, kept.vectors)
+    np.testing.assert_array_equal(rows.regions, kept.regions)
+    assert (rows.dim, rows.regions.shape) == (16, (8, 2, 16))
+    without = open_source(image_run, "cpu").of_split(valid, "valid", workers=0, regions=2)  # a run knows none
+    assert without.dim == 24 and without.regions is None
 
 
 def test_a_space_is_the_same_in_every_precision(tiny_clip, tmp_path):

@@ -187,7 +187,8 @@ def test_saved_and_loaded(loaded, vectors, tmp_path):
     model, tokenizer = loaded
     save_knight(model, tokenizer, {"n_neighbors": 3, "space": ["target", "x"]}, tmp_path / "best")
     again, its_tokenizer, description = load_knight(tmp_path / "best")
-    assert description == {"dim": DIM, "n_neighbors": 3, "space": ["target", "x"]} and not again.training
+    saved = {"dim": DIM, "n_neighbors": 3, "space": ["target", "x"]}
+    assert description == {**saved, "method": "knight"} and not again.training  # as early runs, which name none
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     assert torch.equal(model.generate(vectors, END, 5, 8), again.generate(vectors, END, 5, 8))
     assert its_tokenizer("A red dog.").input_ids == tokenizer("A red dog.").input_ids

@@ -1,7 +1,14 @@
 import json
 from pathlib import Path
 
-from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of, rows_of_images
+from clipknight.data.result_files import (
+    by_known_id,
+    one_an_image,
+    read_captions,
+    references_of,
+    rows_of_images,
+    write_captions,
+)
 
 import numpy as np
 import pandas as pd
@@ -109,3 +116,13 @@ def test_known_files(name):
         pytest.skip(f"needs {name}")
     counts = read_captions(path).groupby("name").size()
     assert (len(counts), counts.min()) == ((1000, 5) if "coco" in name else (5, 29))
+
+
+def test_written_captions_are_read_again(tmp_path):
+    captions = {"a.jpg": 'A "red" dog, running', "b.jpg": "two cats"}
+    for name in ("captions.csv", "captions.json"):
+        write_captions(captions, tmp_path / name, {"a.jpg": {"neighbours": [["a dog", 0.5]]}})
+        rows = read_captions(tmp_path / name)
+        assert dict(zip(rows["name"], rows["caption"], strict=True)) == captions
+    first, second = json.loads((tmp_path / "captions.json").read_text(encoding="utf-8"))
+    assert first["neighbours"] == [["a dog", 0.5]] and set(second) == {"image_id", "caption"}

@@ -288,15 +288,14 @@ def test_the_cache_is_in_outputs_by_default(outputs):
 # Sub-regions
 
 
-def test_sub_regions_follow_the_image_embedding(coloured, tiny_clip, tmp_path):
+def test_sub_regions_lie_beside_the_image_embedding(coloured, tiny_clip, tmp_path):
     encoder, valid = load_clip(str(tiny_clip), "cpu", "fp32"), read_dataset(coloured).split("valid")
     rows = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
     found = encode_subregions(encoder, valid.images["path"].tolist(), 3)
-    assert rows.vectors.shape == (8, 4 * 16) and rows.ids.tolist() == valid.ids.tolist()
-    parts = rows.vectors.reshape(8, 4, 16)
-    np.testing.assert_allclose(parts[:, 0], found.whole, atol=1e-6)
-    np.testing.assert_allclose(parts[:, 1:], found.regions, atol=1e-6)
-    np.testing.assert_allclose(parts[:, 0], image_embeddings(encoder, valid, tmp_path, workers=0).vectors, atol=1e-6)
+    assert rows.vectors.shape == (8, 16) and rows.dim == 16 and rows.ids.tolist() == valid.ids.tolist()
+    np.testing.assert_allclose(rows.vectors, found.whole, atol=1e-6)
+    np.testing.assert_allclose(rows.regions, found.regions, atol=1e-6)
+    np.testing.assert_allclose(rows.vectors, image_embeddings(encoder, valid, tmp_path, workers=0).vectors, atol=1e-6)
 
 
 def test_sub_regions_are_kept_by_encoder_and_number(coloured, tiny_clip, tmp_path, monkeypatch):
@@ -305,11 +304,11 @@ def test_sub_regions_are_kept_by_encoder_and_number(coloured, tiny_clip, tmp_pat
     with monkeypatch.context() as patched:
         patched.setattr(embedding_cache, "subregion_features", None)
         again = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
-    np.testing.assert_array_equal(first.vectors, again.vectors)
-    assert subregion_embeddings(encoder, valid, 2, tmp_path, workers=0).dim == 3 * 16
+    np.testing.assert_array_equal(first.regions, again.regions)
+    assert subregion_embeddings(encoder, valid, 2, tmp_path, workers=0).regions.shape == (8, 2, 16)
     other = load_clip(str(tiny_models.write_clip(tmp_path / "other", seed=1)), "cpu", "fp32")
-    assert not np.allclose(subregion_embeddings(other, valid, 3, tmp_path, workers=0).vectors, first.vectors, atol=0.1)
-    assert len(list((tmp_path / valid.name).glob("regions*"))) == 3
+    assert not np.allclose(subregion_embeddings(other, valid, 3, tmp_path, workers=0).regions, first.regions, atol=0.1)
+    assert len(list((tmp_path / valid.name).glob("subregions*"))) == 3
 
 
 def test_a_broken_off_reading_of_sub_regions_goes_on(coloured, tiny_clip, tmp_path, monkeypatch):
@@ -327,7 +326,7 @@ def test_a_broken_off_reading_of_sub_regions_goes_on(coloured, tiny_clip, tmp_pa
         subregion_embeddings(encoder, valid, 3, tmp_path / "b", 3, 0)
     rows = subregion_embeddings(encoder, valid, 3, tmp_path / "b", 3, 0)
     assert len(read) == 4  # of three batches, the third twice
-    np.testing.assert_array_equal(rows.vectors, whole.vectors)
+    np.testing.assert_array_equal(rows.regions, whole.regions)
 
 
 def test_images_whose_sub_regions_cannot_be_read(coloured, tiny_clip, tmp_path):
@@ -337,4 +336,4 @@ def test_images_whose_sub_regions_cannot_be_read(coloured, tiny_clip, tmp_path):
     with pytest.raises(UnreadableImages, match="dev01.png: not an image"):
         subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
     rows = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0, skip_unreadable=True)
-    assert rows.ids.tolist() == [i for i in valid.ids if i != "dev01"]
+    assert rows.ids.tolist() == [i for i in valid.ids if i != "dev01"] and len(rows.regions) == 7

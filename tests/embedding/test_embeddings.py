@@ -99,3 +99,15 @@ def test_concatenated_rows_stay_with_their_ids():
     np.testing.assert_array_equal(both.vectors, VECTORS[[0, 1, 3]])
     with pytest.raises(ValueError, match="duplicate ids: a"):
         concatenate([rows("ab"), rows("a")])
+
+
+def test_regions_go_with_their_rows(tmp_path):
+    vectors, regions = np.eye(3, 4, dtype=np.float32), np.arange(24, dtype=np.float32).reshape(3, 2, 4)
+    Embeddings(["a", "b", "c"], vectors, regions=regions).save(tmp_path / "kept")
+    rows = Embeddings.load(tmp_path / "kept").aligned_to(["c", "a"])
+    np.testing.assert_array_equal(rows.regions, regions[[2, 0]])
+    np.testing.assert_array_equal(rows.vectors, vectors[[2, 0]])
+    assert rows.dim == 4
+    for wrong in (regions[:2], regions[..., :3]):
+        with pytest.raises(ValueError, match="regions of shape .* do not fit vectors of shape"):
+            Embeddings(["a", "b", "c"], vectors, regions=wrong)

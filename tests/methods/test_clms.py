@@ -5,12 +5,14 @@ import json
 import train_knight
 from clipknight.captioning import training as decoder_training
 from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import CaptionOptions, ImageVectors
 from clipknight.captioning.decoders import load_decoder
 from clipknight.captioning.knight import Knight
+from clipknight.captioning.retriever import Retriever
 from clipknight.data.datasets import read_dataset
 from clipknight.embedding.embeddings import unit
 from clipknight.methods import clms as anchors_module
-from clipknight.methods.clms import AnchorCaptioner, AnchoredCaptions, Concepts, common_nouns
+from clipknight.methods.clms import AnchoredCaptions, AnchorPrefix, Concepts, common_nouns
 from clipknight.methods.registry import open_captioner
 from clipknight.scoring.caption_metrics import caption_scores
 from clipknight.training.runs import Run
@@ -145,33 +147,28 @@ def test_noise_on_the_captions_own_vector_alone(language_model):
 
 
 @pytest.fixture
-def captioner(concepts):
-    """Three anchors; the model is not asked."""
+def prefix(concepts):
+    """Three anchors, as a run has saved them."""
     vector_of = {f"a {name}": vector for name, vector in zip(NAMES, concepts.vectors, strict=True)}
-    return AnchorCaptioner(
-        model=None,
-        tokenizer=None,
-        corpus=corpus_of(["a caption"] * 4),
-        index=CaptionIndex(rows(4)),
-        n_neighbors=0,
-        encode=lambda texts: np.array([2 * vector_of[text] for text in texts]),
-        description={"anchors": 3, "concepts": NAMES},
+    retriever = Retriever(
+        corpus_of(["a caption"] * 4), CaptionIndex(rows(4)), lambda texts: np.array([2 * vector_of[t] for t in texts])
     )
+    return AnchorPrefix.described(retriever, {"anchors": 3, "concepts": NAMES})
 
 
-def test_the_prefix_of_images(captioner, concepts):
+def test_the_prefix_of_images(prefix, concepts):
     queries = rows(5)
-    prefix = captioner.prefix(3 * queries, np.zeros((5, 1), dtype=int))
+    vectors = prefix.vectors(ImageVectors(3 * queries))
     nearest = np.argsort(-(queries @ concepts.vectors.T), axis=1)[:, :3]
-    assert prefix.shape == (5, 4, DIM)
-    np.testing.assert_allclose(prefix[:, 0], queries, atol=1e-6)
-    np.testing.assert_allclose(prefix[:, 1:], concepts.vectors[nearest], atol=1e-6)
+    assert vectors.shape == (5, 4, DIM) and prefix.length == 4
+    np.testing.assert_allclose(vectors[:, 0], queries, atol=1e-6)
+    np.testing.assert_allclose(vectors[:, 1:], concepts.vectors[nearest], atol=1e-6)
 
 
-def test_the_prefix_of_a_video_is_that_of_its_mean_frame(captioner):
+def test_the_prefix_of_a_video_is_that_of_its_mean_frame(prefix):
     videos = rows(2, 5)
-    of_means = captioner.prefix(videos.mean(axis=1), np.zeros((2, 1), dtype=int))
-    np.testing.assert_allclose(captioner.prefix(videos, np.zeros((2, 1), dtype=int)), of_means, atol=1e-6)
+    of_means = prefix.vectors(ImageVectors(videos.mean(axis=1)))
+    np.testing.assert_allclose(prefix.vectors(ImageVectors(videos)), of_means, atol=1e-6)
     assert of_means.shape == (2, 4, DIM)
 
 
@@ -208,8 +205,9 @@ def test_the_concepts_are_saved_with_the_run(unbroken, monkeypatch):
     assert sorted(description["concepts"]) == ["everything", "picture", "square", "wall"]
     monkeypatch.setattr(anchors_module, "common_nouns", None)  # no tagging at inference
     captioner = open_captioner(unbroken, device="cpu", precision="fp32")
-    assert isinstance(captioner, AnchorCaptioner) and captioner.concepts.names == description["concepts"]
-    said = captioner.caption(captioner.index.vectors[:6].reshape(2, 3, -1), 2, 6)
+    prefix = captioner.method.prefix
+    assert isinstance(prefix, AnchorPrefix) and prefix.concepts.names == description["concepts"]
+    said = captioner.caption(captioner.retriever.vectors[:6].reshape(2, 3, -1), CaptionOptions(2, 6))
     assert len(said.texts) == 2
 
 
@@ -220,7 +218,8 @@ def test_the_score_is_that_of_the_kept_epoch(argv, image_run, coloured, monkeypa
     train_knight.main(argv("judged", "--decoder=captioning/taught", f"--from={image_run}", "--epochs=1", *sure))
     run, valid = Run.open("captioning/judged"), read_dataset(coloured).split("valid")
     images = Run.open(image_run).predictions("valid")
-    said = open_captioner(run, device="cpu", precision="fp32").caption(images.vectors, max_new_tokens=12).texts
+    captioner = open_captioner(run, device="cpu", precision="fp32")
+    said = captioner.caption(images.vectors, CaptionOptions(max_new_tokens=12)).texts
     scores = caption_scores(dict(zip(images.ids, said, strict=True)), valid.caption_lists(), ["CIDEr"])
     assert scores["CIDEr"] == pytest.approx(run.info["summary"]["CIDEr"])
     colours = list(tiny_models.COLOURS)

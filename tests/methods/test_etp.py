@@ -4,7 +4,7 @@ from clipknight.methods.etp import PseudoTokens
 import numpy as np
 import pytest
 import torch
-from blind_captioners import DIM, KINDS, blind, encode, mean_likeness, of_words, shown, whole
+from blind_captioners import DIM, KINDS, blind, candidates, caption, encode, mean_likeness, of_words, shown, whole
 from scipy.special import softmax
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
@@ -72,36 +72,36 @@ def test_the_gradient_is_that_of_the_sum_over_tokens(kind, frames):
 
 def test_pseudo_tokens_bring_the_text_nearer_to_the_image(kind):
     images = of_words("a red square", "the blue wall", "yellow and white", "green picture")
-    unguided = blind(PseudoTokens, kind, **STRONG | {"iterations": 1}).caption(images, 1, 6).texts
-    still = blind(PseudoTokens, kind, **STRONG | {"learning_rate": 0.0}).caption(images, 1, 6).texts
-    said = blind(PseudoTokens, kind, **STRONG).caption(images, 1, 6).texts
+    unguided = caption(blind(PseudoTokens, kind, **STRONG | {"iterations": 1}), images, 1, 6).texts
+    still = caption(blind(PseudoTokens, kind, **STRONG | {"learning_rate": 0.0}), images, 1, 6).texts
+    said = caption(blind(PseudoTokens, kind, **STRONG), images, 1, 6).texts
     assert still == unguided and mean_likeness(said, images) > mean_likeness(unguided, images) + 0.1
 
 
 def test_the_first_sentences_of_more_iterations_are_not_lost(kind):
     images = of_words("a red square", "the blue wall")
     captioner = blind(PseudoTokens, kind, **STRONG)
-    sentences = captioner.candidates(images, None, 12, 1, 6)
+    sentences = candidates(captioner, images, 12, 1, 6)
     cosines = (unit(encode(sentences)).reshape(2, 12, DIM) * images[:, None]).sum(axis=2)
-    unguided = blind(PseudoTokens, kind, **STRONG | {"iterations": 1}).caption(images, 1, 6).texts
+    unguided = caption(blind(PseudoTokens, kind, **STRONG | {"iterations": 1}), images, 1, 6).texts
     assert unguided[0] in sentences[:12] and unguided[1] in sentences[12:]
     for row in cosines:
         different = len(dict.fromkeys(np.round(row, 6)))
         assert different > 2 and (np.diff(row[:different]) < 0).all()
-    assert captioner.candidates(images, None, 1, 1, 6) == [sentences[0], sentences[12]]
+    assert candidates(captioner, images, 1, 1, 6) == [sentences[0], sentences[12]]
 
 
 def test_frames_count_one_by_one(kind):
     videos = of_words("a red square", "the blue wall", "yellow and white", "green picture").reshape(2, 2, DIM)
     captioner = blind(PseudoTokens, kind, **STRONG)
-    said = captioner.caption(videos, 1, 4).texts
-    assert said == captioner.caption(videos[:, ::-1], 1, 4).texts  # in any order
-    assert said != captioner.caption(unit(videos.mean(axis=1)), 1, 4).texts
+    said = caption(captioner, videos, 1, 4).texts
+    assert said == caption(captioner, videos[:, ::-1], 1, 4).texts  # in any order
+    assert said != caption(captioner, unit(videos.mean(axis=1)), 1, 4).texts
 
 
 def test_draws_by_seed(kind):
     def said(seed):
-        return blind(PseudoTokens, kind, iterations=2, top_tokens=9, seed=seed).candidates(shown(2), None, 2, 1, 8)
+        return candidates(blind(PseudoTokens, kind, iterations=2, top_tokens=9, seed=seed), shown(2), 2, 1, 8)
 
     assert said(0) == said(0) and said(0) != said(1)
 
@@ -109,13 +109,13 @@ def test_draws_by_seed(kind):
 def test_the_weights_stay(kind):
     captioner = blind(PseudoTokens, kind, **STRONG)
     before = [parameter.clone() for parameter in captioner.model.parameters()]
-    captioner.caption(shown(2), 1, 4)
+    caption(captioner, shown(2), 1, 4)
     assert all(torch.equal(a, b) for a, b in zip(before, captioner.model.parameters(), strict=True))
 
 
 def test_more_candidates_than_iterations(kind):
     with pytest.raises(ValueError, match="9 candidates of 4 iterations: raise iterations"):
-        blind(PseudoTokens, kind, iterations=4).caption(shown(1), rerank=9)
+        caption(blind(PseudoTokens, kind, iterations=4), shown(1), rerank=9)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from clipknight.methods.magic import MAGIC
 import numpy as np
 import pytest
 import torch
-from blind_captioners import KINDS, WORDS, blind, encode, greedy, of_words, shown, whole
+from blind_captioners import KINDS, WORDS, blind, caption, encode, greedy, of_words, shown, whole
 from scipy.special import softmax
 from tiny_models import COLOURS
 
@@ -40,27 +40,28 @@ def test_against_a_loop(kind, alpha, beta, temperature):
 
 @pytest.mark.parametrize("k", [1, 10])
 def test_without_penalty_and_image_the_likeliest_token(kind, k):
-    captioner = blind(MAGIC, kind, k=k, alpha=0, beta=0)
-    captioner.encode = None  # nor is any text compared
+    captioner = blind(MAGIC, kind, encode=None, k=k, alpha=0, beta=0)  # nor is any text compared
     assert captioner.found(shown(3, 1), 1, 5, 12) == captioner.texts(greedy(captioner, 3, 12))
 
 
 def test_a_strong_image_gets_its_own_word_and_no_other(kind):
     captioner = blind(MAGIC, kind, k=99, beta=1000)  # more than a token's probability and any cosine
-    assert captioner.caption(of_words(*COLOURS)).texts == [name.capitalize() for name in COLOURS]
+    assert caption(captioner, of_words(*COLOURS)).texts == [name.capitalize() for name in COLOURS]
 
 
 def test_a_text_that_ends_leaves_the_others_as_they_are(kind):
     captioner = blind(MAGIC, kind, k=99, beta=1000)
     images = np.concatenate([shown(1), of_words("red"), shown(1, seed=1)])
-    said = captioner.caption(images).texts
-    assert said == [captioner.caption(image[None]).texts[0] for image in images]
+    said = caption(captioner, images).texts
+    assert said == [caption(captioner, image[None]).texts[0] for image in images]
     assert said[1] == "Red" and all(len(text.split()) > 1 for text in said[::2])
 
 
 def test_more_candidates_than_tokens(kind):
     images = shown(2)
-    assert blind(MAGIC, kind, k=9999).caption(images).texts == (blind(MAGIC, kind, k=len(WORDS)).caption(images).texts)
+    assert caption(blind(MAGIC, kind, k=9999), images).texts == (
+        caption(blind(MAGIC, kind, k=len(WORDS)), images).texts
+    )
 
 
 def test_the_penalty_keeps_a_text_from_repeating_itself(kind):
@@ -76,7 +77,7 @@ def test_the_penalty_keeps_a_text_from_repeating_itself(kind):
 
 def test_one_caption_an_image(kind):
     with pytest.raises(ValueError, match="MAGIC finds one caption an image: there are none to rerank"):
-        blind(MAGIC, kind).caption(shown(1), rerank=2)
+        caption(blind(MAGIC, kind), shown(1), rerank=2)
 
 
 @pytest.mark.parametrize(

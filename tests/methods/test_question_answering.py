@@ -1,19 +1,23 @@
 """How an image enters a question's prompt, and what is answered, against a plain loop."""
 
+from dataclasses import replace
+
 from clipknight.captioning.caption_index import CaptionIndex
-from clipknight.captioning.captioner import Captioner
+from clipknight.captioning.captioner import Captioner, CaptionOptions
 from clipknight.captioning.decoders import load_decoder
+from clipknight.captioning.decoding import Decoder
 from clipknight.captioning.knight import Knight
-from clipknight.embedding.corpora import Corpus
+from clipknight.captioning.prefixes import DirectPrefix, NeighbourPrefix, PrefixCaptions
+from clipknight.captioning.retriever import Retriever
 from clipknight.embedding.embeddings import unit
 from clipknight.methods.instruction_model import IMAGE, InstructionModel
 from clipknight.methods.question_answering import Shown, answered, as_captions, as_prefix, chosen, prompts
 
 import numpy as np
-import pandas as pd
 import pytest
 import tiny_models
 import torch
+from corpora_of_texts import corpus_of
 
 DIM, SIZE = 8, 12
 QUESTIONS = ["what is it?", "is it red?", "what is it?", "which colour\n  is the square"]
@@ -38,14 +42,15 @@ def captioner(folder):
     with torch.no_grad():
         for parameter in model.mapper.parameters():
             parameter.normal_(0, 0.5)
-    ids, texts = [f"c/{i}" for i in range(SIZE)], np.array([f"Caption {i}." for i in range(SIZE)], dtype=object)
-    corpus = Corpus("c", pd.DataFrame({"source": "c", "id": ids, "caption": texts, "caption_id": ids}))
-    return Captioner(model, tokenizer, corpus, CaptionIndex(rows(SIZE, seed=0)), n_neighbors=3, batch_size=2)
+    retriever = Retriever(corpus_of([f"Caption {i}." for i in range(SIZE)]), CaptionIndex(rows(SIZE, seed=0)))
+    method = PrefixCaptions(Decoder(model, tokenizer, batch_size=2), NeighbourPrefix(retriever, 3))
+    return Captioner(retriever, method, 3)
 
 
 @pytest.fixture
 def model(captioner):
-    return InstructionModel(captioner.model.decoder, captioner.tokenizer, batch_size=3)
+    decoder = captioner.method.decoder
+    return InstructionModel(decoder.model.decoder, decoder.tokenizer, batch_size=3)
 
 
 # The image in the prompt
@@ -53,25 +58,26 @@ def model(captioner):
 
 def test_the_image_as_captions(captioner):
     images = rows(4)
-    own = captioner.caption(images, 2, 6).texts
-    shown = as_captions(captioner, images, 2, num_beams=2, max_new_tokens=6)
+    own = captioner.caption(images, CaptionOptions(2, 6)).texts
+    shown = as_captions(captioner, images, 2, CaptionOptions(2, 6))
     for image, text, said in zip(images, shown.texts, own, strict=True):
-        first, second = np.argsort(-(captioner.index.vectors @ image))[:2]
+        first, second = np.argsort(-(captioner.retriever.vectors @ image))[:2]
         assert text == f"A picture: {said}\nSimilar pictures: Caption {first}; Caption {second}\n"
-    assert as_captions(captioner, images, 0, num_beams=2, max_new_tokens=6).texts == [f"A picture: {t}\n" for t in own]
+    assert as_captions(captioner, images, 0, CaptionOptions(2, 6)).texts == [f"A picture: {t}\n" for t in own]
     assert shown.vectors is None
 
 
 @pytest.mark.parametrize("n_neighbors", [3, 0])
 def test_the_image_as_prefix(captioner, n_neighbors):
-    captioner.n_neighbors, images = n_neighbors, rows(5)
+    prefix, images = NeighbourPrefix(captioner.retriever, 3) if n_neighbors else DirectPrefix(), rows(5)
+    captioner = replace(captioner, method=replace(captioner.method, prefix=prefix))
     shown = as_prefix(captioner, images)
     assert shown.texts == [f"{IMAGE}\n"] * 5
     for image, vectors in zip(images, shown.vectors, strict=True):
-        near = np.argsort(-(captioner.index.vectors @ image))[:3]
-        given = captioner.index.vectors[near] if n_neighbors else image[None]
+        near = np.argsort(-(captioner.retriever.vectors @ image))[:3]
+        given = captioner.retriever.vectors[near] if n_neighbors else image[None]
         with torch.no_grad():
-            torch.testing.assert_close(vectors, captioner.model.prefix(torch.from_numpy(given)[None])[0])
+            torch.testing.assert_close(vectors, captioner.method.decoder.model.prefix(torch.from_numpy(given)[None])[0])
 
 
 def test_prompts(captioner):

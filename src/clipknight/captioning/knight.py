@@ -8,9 +8,10 @@ import copy
 import json
 from pathlib import Path
 
-from clipknight.captioning.query_mapper import QueryMapper
+from clipknight.captioning.mappers import Mapper, QueryMapper
 from clipknight.embedding.scaling import root_scaled
 from clipknight.files import atomic_folder
+from clipknight.saved_files import read_description
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,18 +19,6 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORED = -100  # label of a position that is not learnt
-
-
-class Mapper(nn.Sequential):
-    """Three layers with ReLU between, for each vector by itself: (B, k, D) -> (B, k, width of the decoder)."""
-
-    def __init__(self, dim: int, width: int):
-        super().__init__(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """What it is rebuilt from, beside the decoder."""
-        return {"dim": self[0].in_features}
 
 
 class Knight(nn.Module):
@@ -115,13 +104,21 @@ def save_knight(
 
 def load_knight(folder: Path) -> tuple[Knight, PreTrainedTokenizerBase, dict]:
     """(model in evaluation mode, tokenizer, description) of a folder that `save_knight` wrote."""
-    if not (folder / "knight.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no Knight: the run has not finished its first epoch")
-    description = json.loads((folder / "knight.json").read_text(encoding="utf-8"))
+    description = knight_description(folder)
     decoder = AutoModelForCausalLM.from_pretrained(folder / "decoder", dtype="float32")
     model = Knight(decoder, description["dim"], queries=description.get("queries", 0))
     load_mapper(model, folder)
     return model.eval(), AutoTokenizer.from_pretrained(folder / "decoder"), description
+
+
+def knight_description(folder: Path) -> dict:
+    """What was saved with a decoder: its sizes, `space`, `n_neighbors`, and the `method` that it was trained for."""
+    if not (folder / "knight.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no Knight: the run has not finished its first epoch")
+    description = read_description(folder / "knight.json", "train the run again, with --overwrite")
+    if "method" not in description and "n_neighbors" in description:  # of an early run
+        description["method"] = "knight" if description["n_neighbors"] else "direct"
+    return description
 
 
 def load_mapper(model: Knight, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of captions by image, and which image among known ones each caption is of."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from clipknight.data.caption_table import read_caption_table
@@ -8,6 +9,7 @@ from clipknight.data.folders import VIDEO_SUFFIXES
 from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.json_files import read_json
 from clipknight.data.listing import numbered
+from clipknight.files import atomic_file
 from clipknight.messages import a_few
 
 import numpy as np
@@ -41,6 +43,19 @@ def read_captions(path: str | Path) -> pd.DataFrame:
     if rows.empty:
         raise ValueError(f"{path} has no captions")
     return rows
+
+
+def write_captions(captions: Mapping[str, str], path: str | Path, reasons: Mapping[str, dict] | None = None) -> None:
+    """Captions by image or video name: CSV of image,caption, or COCO's JSON of results, which go on with `reasons`."""
+    with atomic_file(path) as temporary:
+        if Path(path).suffix == ".csv":
+            pd.DataFrame({"image": list(captions), "caption": list(captions.values())}).to_csv(temporary, index=False)
+            return
+        results = [
+            {"image_id": name, "caption": caption, **(reasons or {}).get(name, {})}
+            for name, caption in captions.items()
+        ]
+        temporary.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def one_an_image(rows: pd.DataFrame, path: str | Path) -> pd.Series:

@@ -51,7 +51,7 @@ def subregion_embeddings(
     workers: int = 2,
     skip_unreadable: bool = False,
 ) -> Embeddings:
-    """Rows (N, (1 + regions)·D) by image id: the unit image embedding, then its unit sub-regions, most attended first.
+    """Unit image embeddings with the unit vectors of as many sub-regions, most attended first, as their `regions`.
 
     UnreadableImages as above; ValueError for more regions than the encoder sees cells.
     """
@@ -60,8 +60,8 @@ def subregion_embeddings(
         found = subregion_features(encoder, pixels, regions)
         return np.concatenate([found.whole[:, None], found.regions], axis=1).reshape(len(pixels), -1)
 
-    of = f"regions{regions}"
-    return _images(of, encoder, encode, dataset, cache, batch_size, workers, skip_unreadable)
+    of = f"subregions{regions}"
+    return _images(of, encoder, encode, dataset, cache, batch_size, workers, skip_unreadable, 1 + regions)
 
 
 def _images(
@@ -73,6 +73,7 @@ def _images(
     batch_size: int,
     workers: int,
     skip_unreadable: bool,
+    parts: int = 1,
 ) -> Embeddings:
     paths = dataset.images["path"].tolist()
     stats = [Path(path).stat() for path in paths]
@@ -84,7 +85,7 @@ def _images(
         return _encoded_batches(encoder, encode, paths[start:stop], batch_size, workers)
 
     meta = {"encoder": encoder.name, "fingerprint": fingerprint, "of": of, "dataset": dataset.name}
-    return cached(folder, dataset.ids, batches, batch_size, meta, paths, skip_unreadable)
+    return cached(folder, dataset.ids, batches, batch_size, meta, paths, skip_unreadable, parts)
 
 
 def caption_embeddings(

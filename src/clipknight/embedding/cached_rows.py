@@ -47,15 +47,17 @@ def cached(
     meta: dict,
     paths: Sequence[str] | None = None,
     skip_unreadable: bool = False,
+    parts: int = 1,
 ) -> Embeddings:
     """The rows of `ids` in `folder`, which `meta` describes; computed first where it is not there.
 
-    `paths` are the images' files, None for captions. UnreadableImages unless they are skipped.
+    `paths` are the images' files, None for captions. UnreadableImages unless they are skipped. A batch's rows are of so
+    many equal `parts`: the first is the vector, the others are its regions.
     """
     if in_main_process() and not _is_there(folder, ids, paths):
         with one_at_a_time(folder):
             if not _is_there(folder, ids, paths):  # another process may have made it meanwhile
-                _make(folder, ids, batches, batch_size, meta, paths, skip_unreadable)
+                _make(folder, ids, batches, batch_size, meta, paths, skip_unreadable, parts)
     wait_for_everyone()
     embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
     if skipped := embeddings.meta.get("skipped"):
@@ -79,7 +81,9 @@ def _paths_of(skipped: Sequence[str], ids: np.ndarray, paths: Sequence[str] | No
     return [path for i, path in zip(ids, paths, strict=True) if i in skipped] if skipped else []
 
 
-def _make(folder: Path, ids, batches: Batches, batch_size: int, meta: dict, paths, skip_unreadable: bool) -> None:
+def _make(
+    folder: Path, ids, batches: Batches, batch_size: int, meta: dict, paths, skip_unreadable: bool, parts: int
+) -> None:
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     if folder.is_dir():
@@ -93,16 +97,19 @@ def _make(folder: Path, ids, batches: Batches, batch_size: int, meta: dict, path
             raise error
         meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}
         ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]
-    Embeddings(ids, vectors, meta).save(folder)
+    vectors = vectors.reshape(len(vectors), parts, -1)
+    Embeddings(ids, vectors[:, 0], meta, vectors[:, 1:] if parts > 1 else None).save(folder)
     shutil.rmtree(partial)
 
 
 def _reopen(folder: Path, partial: Path, ids: np.ndarray) -> None:
     """Put the rows of a folder that left images out back into `partial`, NaN for those."""
     kept = Embeddings.load(folder)
-    rows = np.full((len(ids), kept.dim), np.nan, dtype=np.float32)
-    rows[~np.isin(np.asarray(ids, dtype=object), kept.meta["skipped"])] = kept.vectors
-    rows.tofile(partial / f"rows-{kept.dim}.f32")
+    regions = kept.vectors[:, :0] if kept.regions is None else kept.regions.reshape(len(kept), -1)
+    found = np.concatenate([kept.vectors, regions], axis=1)
+    rows = np.full((len(ids), found.shape[1]), np.nan, dtype=np.float32)
+    rows[~np.isin(np.asarray(ids, dtype=object), kept.meta["skipped"])] = found
+    rows.tofile(partial / f"rows-{found.shape[1]}.f32")
     shutil.rmtree(folder)
 
 

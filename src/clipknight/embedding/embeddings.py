@@ -24,17 +24,21 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 class Embeddings:
     """`ids` (N,) unique strings, `vectors` (N, D) float32, and where they come from (`meta`: encoder, fingerprint, …).
 
+    `regions` (N, n, D), where they were asked for, are the vectors of as many sub-regions of each image.
     Raises ValueError for duplicate ids, unequal lengths, NaN or infinity.
     """
 
     ids: np.ndarray
     vectors: np.ndarray
     meta: dict = field(default_factory=dict)
+    regions: np.ndarray | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "ids", np.asarray(self.ids, dtype=object))
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.ids):
             raise ValueError(f"{len(self.ids)} ids do not fit vectors of shape {self.vectors.shape}")
+        if self.regions is not None and (len(self.regions), self.regions.shape[-1]) != self.vectors.shape:
+            raise ValueError(f"regions of shape {self.regions.shape} do not fit vectors of shape {self.vectors.shape}")
         index = pd.Index(self.ids)
         if not index.is_unique:
             raise ValueError(f"duplicate ids: {', '.join(index[index.duplicated()].unique()[:5])}")
@@ -58,12 +62,15 @@ class Embeddings:
             raise KeyError(f"no vector for {len(missing)} of {len(ids)} ids: {', '.join(map(str, missing[:5]))}")
         if len(rows) == len(self) and (rows == np.arange(len(rows))).all():
             return self  # a memory-mapped file stays one
-        return Embeddings(self.ids[rows], self.vectors[rows], self.meta)
+        regions = None if self.regions is None else self.regions[rows]
+        return Embeddings(self.ids[rows], self.vectors[rows], self.meta, regions)
 
     def save(self, folder: str | Path) -> None:
-        """Write `vectors.npy`, `ids.parquet` and `meta.json` into `folder`, which appears whole."""
+        """Write `vectors.npy`, `ids.parquet`, `meta.json` and any `regions.npy` into `folder`, which appears whole."""
         with atomic_folder(folder) as temporary:
             np.save(temporary / "vectors.npy", np.asarray(self.vectors, dtype=np.float32))
+            if self.regions is not None:
+                np.save(temporary / "regions.npy", np.asarray(self.regions, dtype=np.float32))
             pd.DataFrame({"id": self.ids}).to_parquet(temporary / "ids.parquet")
             (temporary / "meta.json").write_text(json.dumps(self.meta, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -85,7 +92,9 @@ class Embeddings:
                 f"not the present one ({fingerprint}): delete the folder to make it again"
             )
         ids = _read_ids(folder / "ids.parquet", remedy)
-        return cls(ids, read_array(folder / "vectors.npy", remedy, rows=len(ids)), meta)
+        regions = folder / "regions.npy"
+        regions = read_array(regions, remedy, rows=len(ids), ndims=(3,)) if regions.is_file() else None
+        return cls(ids, read_array(folder / "vectors.npy", remedy, rows=len(ids)), meta, regions)
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:

@@ -9,11 +9,13 @@ decoder learns how far anchors can be trusted. The authors train with a frozen C
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from clipknight.captioning.caption_batches import TokenizedCaptions
-from clipknight.captioning.captioner import Captioner, whole_embeddings
+from clipknight.captioning.captioner import ImageVectors
+from clipknight.captioning.prefixes import CaptionPair
+from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.data.caption_augmentation import WORD
 from clipknight.embedding.embeddings import unit
@@ -55,12 +57,12 @@ class Concepts:
         for start in tqdm(range(0, len(captions), CHUNK_ROWS), desc="anchors", disable=len(captions) <= CHUNK_ROWS):
             part = slice(start, start + CHUNK_ROWS)
             cosines = vectors[part] @ self.vectors.T
-            said = np.zeros(cosines.shape, dtype=bool)
+            named = np.zeros(cosines.shape, dtype=bool)
             for row, caption in enumerate(captions[part]):
-                said[row, [row_of[word] for word in WORD.findall(caption.lower()) if word in row_of]] = True
+                named[row, [row_of[word] for word in WORD.findall(caption.lower()) if word in row_of]] = True
             near[part] = _highest(cosines, count)
-            own[part] = _highest(np.where(said, cosines, -np.inf), count)
-            own[part][~np.take_along_axis(said, own[part], axis=1)] = -1
+            own[part] = _highest(np.where(named, cosines, -np.inf), count)
+            own[part][~np.take_along_axis(named, own[part], axis=1)] = -1
         return own, near
 
 
@@ -112,32 +114,59 @@ class AnchoredCaptions(TokenizedCaptions):
         return np.concatenate([self.vectors[row : row + 1], anchors]), self.tokens[row]
 
 
-def anchored_captions(
-    read: TrainingCorpus, encode: Callable[[list[str]], np.ndarray], tokenizer: PreTrainedTokenizerBase, s
-) -> tuple[Concepts, AnchoredCaptions, AnchoredCaptions]:
-    """The concepts of a corpus, its captions with their anchors, and those held out with anchors as at inference."""
-    names, row_of = common_nouns(read.corpus.texts, s.concepts)
-    if len(names) < s.anchors:
-        raise ValueError(f"{read.corpus.name} has {len(names)} common nouns, too few for --anchors {s.anchors}")
-    concepts = Concepts.embedded(names, encode)
+@dataclass(frozen=True, eq=False)
+class AnchorPrefix:
+    """The embedding and the `anchors` concepts nearest to it; of a video, the mean frame and those nearest to it.
 
-    def anchored(texts: np.ndarray, vectors: np.ndarray, replaced: float) -> AnchoredCaptions:
-        own, near = concepts.of_captions(texts, vectors, row_of, s.anchors)
-        return AnchoredCaptions(texts, vectors, concepts, own, near, tokenizer, s.max_tokens, replaced, s.seed)
+    In training also the caption's own concepts, those that have one of its `words` (word: number of its concept), of
+    which a share `dropout` gives way to near ones, drawn by `seed`. Noise is for the caption's own embedding alone: at
+    inference anchors are as exact as in training.
+    """
 
-    captions = anchored(read.corpus.texts, read.vectors, s.anchor_dropout)
-    return concepts, captions, anchored(read.held_out.texts, read.held_vectors, 1.0)
+    concepts: Concepts
+    anchors: int
+    words: dict[str, int] = field(default_factory=dict)
+    dropout: float = 0.5
+    seed: int = 0
 
+    noisy: ClassVar[int] = 1
 
-class AnchorCaptioner(Captioner):
-    """The image's embedding and its nearest concepts; of a video, the mean frame and its nearest concepts."""
+    @classmethod
+    def learned(
+        cls, retriever: Retriever, anchors: int, most: int, dropout: float = 0.5, seed: int = 0
+    ) -> "AnchorPrefix":
+        """With the `most` commonest nouns of the corpus as concepts. ValueError where it has fewer than anchors."""
+        names, words = common_nouns(retriever.corpus.texts, most)
+        if len(names) < anchors:
+            raise ValueError(f"{retriever.corpus.name} has {len(names)} common nouns, too few for --anchors {anchors}")
+        return cls(Concepts.embedded(names, retriever.encode), anchors, words, dropout, seed)
 
-    def prefix(self, embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    @classmethod
+    def described(cls, retriever: Retriever, description: dict) -> "AnchorPrefix":
+        return cls(Concepts.embedded(description["concepts"], retriever.encode), description["anchors"])
+
+    @property
+    def length(self) -> int:
+        return 1 + self.anchors
+
+    @property
+    def description(self) -> dict:
+        return {"method": "anchors", "n_neighbors": 0, "anchors": self.anchors, "concepts": self.concepts.names}
+
+    def captions(self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> CaptionPair:
+        """To learn, and held out with anchors as at inference."""
+
+        def anchored(texts: np.ndarray, vectors: np.ndarray, replaced: float) -> AnchoredCaptions:
+            own, near = self.concepts.of_captions(texts, vectors, self.words, self.anchors)
+            return AnchoredCaptions(
+                texts, vectors, self.concepts, own, near, tokenizer, max_tokens, replaced, self.seed
+            )
+
+        learned = anchored(read.corpus.texts, read.vectors, self.dropout)
+        return learned, anchored(read.held_out.texts, read.held_vectors, 1.0)
+
+    def vectors(self, images: ImageVectors) -> np.ndarray:
         """(N, 1 + m, D)."""
-        whole = unit(whole_embeddings(embeddings))
-        anchors = self.concepts.nearest(whole.astype(np.float32), self.description["anchors"])
+        whole = unit(images.whole)
+        anchors = self.concepts.nearest(whole.astype(np.float32), self.anchors)
         return np.concatenate([whole[:, None], self.concepts.vectors[anchors]], axis=1)
-
-    @cached_property
-    def concepts(self) -> Concepts:
-        return Concepts.embedded(self.description["concepts"], self.encode)

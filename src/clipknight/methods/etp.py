@@ -1,12 +1,13 @@
-"""Evolving pseudo-tokens: a prefix learnt for each video while its sentence is said again and again (ETP).
+"""Evolving pseudo-tokens: a prefix learnt for each video while its sentence is text again and again (ETP).
 
 Tewel et al. 2022, "Zero-Shot Video Captioning with Evolving Pseudo-Tokens", with the numbers of the authors' code.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+from clipknight.captioning.captioner import CaptionOptions
 from clipknight.methods.guided_search import GuidedSearch
 
 import numpy as np
@@ -17,11 +18,11 @@ from transformers import DynamicCache
 LAST_RATE = 1e-4  # learning rate at the end of the cosine
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class PseudoTokens(GuidedSearch):
     """What stands before the text, `pseudo_tokens` keys and values in each layer, is learnt; the language model is not.
 
-    A sentence is said after them `iterations` times, each token drawn from the `top_k` likeliest. After each sentence
+    A sentence is text after them `iterations` times, each token drawn from the `top_k` likeliest. After each sentence
     one step of AdamW lowers the loss summed over its tokens: clip_scale · cross-entropy between the next token's
     distribution and, mean over the frames, the softmax by `temperature` of a frame's cosines to the text with each of
     the `top_tokens` likeliest tokens; plus ce_scale · cross-entropy with the distribution without pseudo-tokens. The
@@ -36,8 +37,9 @@ class PseudoTokens(GuidedSearch):
     any are cheaper.
     """
 
-    search: ClassVar = GuidedSearch.search | {"max_new_tokens": 20}
+    options: ClassVar[CaptionOptions] = CaptionOptions(max_new_tokens=20)
 
+    _: KW_ONLY
     iterations: int = 30
     pseudo_tokens: int = 5
     learning_rate: float = 0.006
@@ -89,39 +91,39 @@ class PseudoTokens(GuidedSearch):
     def sentence(self, start: list[Tensor], offsets: list[Tensor], draw: list[float]) -> Tensor:
         """Token ids (N, T) drawn one by one; after the end token, end tokens. `draw` (T) is uniform in [0, 1)."""
         cache, count = self.after(start, offsets), len(offsets[0])
-        said = torch.full((count, len(draw)), self.end, device=self.device)
+        text = torch.full((count, len(draw)), self.end, device=self.device)
         going = torch.ones(count, dtype=torch.bool, device=self.device)
         given = {"inputs_embeds": self.constant_prefix(count)}
         for step, uniform in enumerate(draw):
             _, logits = self.decode(cache, position_ids=self.positions(step, step + 1), **given)
             values, tokens = logits[:, -1].topk(min(self.top_k, logits.shape[-1]))
             place = (values.softmax(dim=-1).cumsum(dim=-1)[:, :-1] <= uniform).sum(dim=-1, keepdim=True)
-            said[:, step] = tokens.gather(1, place)[:, 0].masked_fill(~going, self.end)
-            going &= said[:, step] != self.end
+            text[:, step] = tokens.gather(1, place)[:, 0].masked_fill(~going, self.end)
+            going &= text[:, step] != self.end
             if not going.any():
                 break
-            given = {"input_ids": said[:, step : step + 1]}
-        return said
+            given = {"input_ids": text[:, step : step + 1]}
+        return text
 
     @torch.enable_grad()
-    def gradients(self, start: list[Tensor], offsets: list[Tensor], said: Tensor, frames: np.ndarray) -> list[Tensor]:
+    def gradients(self, start: list[Tensor], offsets: list[Tensor], text: Tensor, frames: np.ndarray) -> list[Tensor]:
         """Of the loss, for each of `offsets`; a video's are its own."""
         leaves = [offset.detach().requires_grad_() for offset in offsets]
-        ended = (said == self.end).cumsum(dim=1)
-        told = (ended == 0) | ((ended == 1) & (said == self.end))  # (N, T) the end token is told too
-        said, told = said[:, : told.sum(dim=1).max()], told[:, : told.sum(dim=1).max()]
-        words = self.model.decoder.get_input_embeddings()(said[:, :-1]).detach()
-        given = {"inputs_embeds": torch.cat([self.constant_prefix(len(said)).detach(), words], dim=1)}
-        positions = self.positions(0, said.shape[1])
+        ended = (text == self.end).cumsum(dim=1)
+        counted = (ended == 0) | ((ended == 1) & (text == self.end))  # (N, T) the end token counts too
+        text, counted = text[:, : counted.sum(dim=1).max()], counted[:, : counted.sum(dim=1).max()]
+        words = self.model.decoder.get_input_embeddings()(text[:, :-1]).detach()
+        given = {"inputs_embeds": torch.cat([self.constant_prefix(len(text)).detach(), words], dim=1)}
+        positions = self.positions(0, text.shape[1])
         log_p = self.decode(self.after(start, leaves), position_ids=positions, **given)[1].log_softmax(dim=-1)
         with torch.no_grad():
             unguided = self.decode(None, **given)[1].softmax(dim=-1)
-        loss = -self.ce_scale * (unguided * log_p).sum(dim=-1)[told].sum()
-        for step in range(said.shape[1]):
-            rows = told[:, step]
+        loss = -self.ce_scale * (unguided * log_p).sum(dim=-1)[counted].sum()
+        for step in range(text.shape[1]):
+            rows = counted[:, step]
             now = log_p[rows, step]
             tokens = now.detach().topk(min(self.top_tokens, now.shape[1])).indices
-            target = self.suitability(frames[rows.cpu().numpy()], said[rows, :step], tokens, self.temperature)
+            target = self.suitability(frames[rows.cpu().numpy()], text[rows, :step], tokens, self.temperature)
             loss = loss - self.clip_scale * (target * now.gather(1, tokens)).sum()
         return list(torch.autograd.grad(loss, leaves))
 

@@ -7,36 +7,44 @@ cosine of the image's embedding and that of the text so far with each possible n
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
-from clipknight.captioning.captioner import Captioner, sentence
+from clipknight.captioning.captioner import CaptionOptions, ImageVectors
+from clipknight.captioning.decoding import Decoder, sentence
+from clipknight.captioning.knight import Knight
+from clipknight.captioning.retriever import Retriever
 from clipknight.embedding.embeddings import unit
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedTokenizerBase
 
 REMEMBERED = 100_000  # texts whose vectors are kept: successive steps ask for many of them again
 
 
-@dataclass
-class GuidedSearch(Captioner):
-    """A Captioner whose candidates come from `found`; `batch_size` images are searched for side by side."""
+@dataclass(frozen=True, eq=False)
+class GuidedSearch:
+    """Candidates come from `found`, for the decoder's `batch_size` images side by side."""
 
-    def candidates(
-        self, embeddings: np.ndarray, rows: np.ndarray, count: int, num_beams: int, max_new_tokens: int, **options
-    ) -> list[str]:
-        """`count` captions of each image (N, D) or video (N, m, D), best first. ValueError for options of generate."""
-        if options:
-            raise ValueError(f"{type(self).__name__} does not use transformers' generate: no {', '.join(options)}")
-        frames = unit(embeddings).astype(np.float32).reshape(len(embeddings), -1, embeddings.shape[-1])
+    decoder: Decoder
+    retriever: Retriever
+
+    options: ClassVar[CaptionOptions] = CaptionOptions()
+    regions: ClassVar[int] = 0
+
+    def candidates(self, images: ImageVectors, options: CaptionOptions) -> list[str]:
+        """`options.rerank` captions of each image or video, the best first."""
+        frames = unit(images.vectors).astype(np.float32).reshape(len(images), -1, images.vectors.shape[-1])
         texts: list[str] = []
         self.model.eval()
-        with tqdm(total=len(frames), desc="captions", unit="caption", disable=len(frames) <= self.batch_size) as bar:
-            for start in range(0, len(frames), self.batch_size):
-                part = frames[start : start + self.batch_size]
-                texts += map(sentence, self.found(part, count, num_beams, max_new_tokens))
+        size = self.decoder.batch_size
+        with tqdm(total=len(frames), desc="captions", unit="caption", disable=len(frames) <= size) as bar:
+            for start in range(0, len(frames), size):
+                part = frames[start : start + size]
+                found = self.found(part, options.rerank, options.num_beams, options.max_new_tokens)
+                texts += map(sentence, found)
                 bar.update(len(part))
         return texts
 
@@ -57,21 +65,31 @@ class GuidedSearch(Captioner):
                 raise ValueError(f"{type(self).__name__}: {name} {getattr(self, name)} is below 0")
 
     @property
+    def model(self) -> Knight:
+        return self.decoder.model
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.decoder.tokenizer
+
+    @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return self.decoder.device
 
     @property
     def end(self) -> int:
+        """The end token."""
         return self.tokenizer.eos_token_id
 
     def constant_prefix(self, count: int) -> Tensor:
         """(count, 1, width): what a decoder trained with --blind begins after."""
-        zero = torch.zeros(1, 1, self.index.vectors.shape[1], device=self.device)
+        zero = torch.zeros(1, 1, self.retriever.dim, device=self.device)
         return self.model.prefix(zero).expand(count, -1, -1)
 
     def decode(self, cache: DynamicCache | None, **inputs) -> tuple[Tensor, Tensor]:
         """(last hidden states (R, t, width), logits (R, t, V)), float32, of `inputs` after `cache`, which grows."""
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+        precision = self.decoder.precision
+        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             out = self.model.decoder(
                 **inputs, past_key_values=cache, use_cache=cache is not None, output_hidden_states=True
             )
@@ -89,16 +107,16 @@ class GuidedSearch(Captioner):
             self._vectors.clear()
             new = list(dict.fromkeys(texts))
         if new:
-            self._vectors.update(zip(new, unit(self.encode(new)).astype(np.float32), strict=True))
-        said = np.stack([self._vectors[text] for text in texts]).reshape(*tokens.shape[:2], -1)
-        return torch.from_numpy(np.einsum("nmd,nkd->nmk", frames, said)).to(self.device)
+            self._vectors.update(zip(new, unit(self.retriever.encode(new)).astype(np.float32), strict=True))
+        vectors = np.stack([self._vectors[text] for text in texts]).reshape(*tokens.shape[:2], -1)
+        return torch.from_numpy(np.einsum("nmd,nkd->nmk", frames, vectors)).to(self.device)
 
-    def suitability(self, frames: np.ndarray, said: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+    def suitability(self, frames: np.ndarray, text: Tensor, tokens: Tensor, temperature: float) -> Tensor:
         """(R, k), summing to 1: how much better frames (R, m, D) suit a text with one of its next tokens (R, k).
 
-        `said` (R, t) is the text so far. Softmax over the cosines, divided by `temperature`; its mean over the frames.
+        `text` (R, t) is the text so far. Softmax over the cosines, divided by `temperature`; its mean over the frames.
         """
-        before = said[:, None].expand(-1, tokens.shape[1], -1)
+        before = text[:, None].expand(-1, tokens.shape[1], -1)
         cosines = self.likeness(frames, torch.cat([before, tokens[..., None]], dim=-1))
         return (cosines / temperature).softmax(dim=-1).mean(dim=1)
 

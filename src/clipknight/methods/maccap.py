@@ -1,17 +1,22 @@
 """MacCap (Qiu et al. 2024): vectors of an image's sub-regions, with noise, through a decoder taught on noisy captions.
 
 In training, a caption's embedding stands several times in the prefix, with other noise each time; 32 learnt queries
-gather what the copies have in common (see `captioning.query_mapper`). An image's sub-regions then take their place.
+gather what the copies have in common (see `captioning.mappers`). An image's sub-regions then take their place.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
-from clipknight.captioning.captioner import Captioner
+from clipknight.captioning.caption_batches import TokenizedCaptions
+from clipknight.captioning.captioner import CaptionOptions, ImageVectors
+from clipknight.captioning.decoding import Decoder
+from clipknight.captioning.prefixes import CaptionPair
+from clipknight.captioning.retriever import Retriever
+from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.embedding.embeddings import unit
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 COPIES = 10  # of a caption's embedding in training
 VARIANCE = 0.016  # of the noise on each number of a unit vector
@@ -35,22 +40,23 @@ class NoisyRows:
         return noisy(self.vectors[rows], self.variance, self.seed, *rows)
 
 
-@dataclass
-class MacCap(Captioner):
+@dataclass(frozen=True, eq=False)
+class SubRegionPrefix:
     """`regions` of an image are asked for, each added to the image embedding `weight` times, at length 1 again.
 
-    Without any, the image embedding stands `copies` times. `noise` is a variance as in training, 0 for none. Candidates
-    are decodings with different noise, or beams of one where there is no noise. The noise is seeded by `seed` and the
-    image's own embedding: an image is captioned alone as it is among others, at the cost of a draw for each.
+    Without any, the image embedding stands `copies` times, as a caption's does in training. `noise` is a variance as in
+    training, 0 for none. It is seeded by `seed` and the image's own embedding: an image is captioned alone as it is
+    among others, at the cost of a draw for each.
     """
 
+    _: KW_ONLY
     regions: int = 10
     weight: float = 1.0
     noise: float = VARIANCE
     copies: int = COPIES
     seed: int = 0
 
-    search: ClassVar[Mapping] = {"num_beams": 4, "max_new_tokens": 16, "rerank": 5, "rerank_by": "embedding"}
+    noisy: ClassVar[None] = None
 
     def __post_init__(self):
         if self.regions < 0 or self.copies < 1 or self.noise < 0:
@@ -58,33 +64,63 @@ class MacCap(Captioner):
                 f"regions {self.regions} and noise {self.noise:g} must be 0 or more, copies {self.copies} at least 1"
             )
 
-    def candidates(
-        self, embeddings: np.ndarray, rows: np.ndarray, count: int, num_beams: int, max_new_tokens: int, **options
-    ) -> list[str]:
-        """`regions` among the options: unit vectors (N, n, D) of images, or (N, m, n, D) of videos of m frames."""
-        vectors = self.joined(embeddings, options.pop("regions", None))
+    @classmethod
+    def described(cls, retriever: Retriever, description: dict, **options) -> "SubRegionPrefix":
+        return cls(**{**description.get("options", {}), **options})
+
+    @property
+    def description(self) -> dict:
+        options = {name: getattr(self, name) for name in ("regions", "weight", "noise", "copies")}
+        return {"method": "maccap", "n_neighbors": 0, "options": options}
+
+    def captions(
+        self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int, variance: float, seed: int
+    ) -> CaptionPair:
+        """Copies of each caption's embedding: to learn without noise, which the model adds, and held out with it."""
+        rows, held_rows = (
+            np.arange(len(part))[:, None].repeat(self.copies, axis=1) for part in (read.corpus, read.held_out)
+        )
+        held_vectors = NoisyRows(read.held_vectors, variance, seed) if variance else read.held_vectors
+        return (
+            TokenizedCaptions(read.corpus.texts, read.vectors, rows, tokenizer, max_tokens),
+            TokenizedCaptions(read.held_out.texts, held_vectors, held_rows, tokenizer, max_tokens),
+        )
+
+    def vectors(self, images: ImageVectors, draw: int = 0) -> np.ndarray:
+        """(N, n, D) for images, (N, m·n, D) for videos: all regions, or copies, with noise number `draw`."""
+        joined = self.joined(images)
         if not self.noise:
-            beams = {"num_return_sequences": count} if count > 1 else {}
-            return self._decoded(vectors, max(num_beams, count), max_new_tokens, options | beams)
-        said = [self._decoded(self.noised(vectors, n), num_beams, max_new_tokens, options) for n in range(count)]
-        return [text for texts in zip(*said, strict=True) for text in texts]
+            return joined
+        signs = np.packbits(joined[:, 0, :64] > 0, axis=1).astype(int)  # rounding leaves them alone
+        noised = [noisy(own, self.noise, self.seed, draw, *key) for own, key in zip(joined, signs, strict=True)]
+        return np.stack(noised)
 
-    def prefix(self, embeddings: np.ndarray, rows: np.ndarray, regions: np.ndarray | None = None) -> np.ndarray:
-        """(N, n, D) for images, (N, m·n, D) for videos: the vectors of all regions, or copies, with noise."""
-        vectors = self.joined(embeddings, regions)
-        return self.noised(vectors) if self.noise else vectors
-
-    def joined(self, embeddings: np.ndarray, regions: np.ndarray | None = None) -> np.ndarray:
-        """The prefix before its noise."""
-        whole = unit(np.asarray(embeddings, dtype=np.float32))[..., None, :]
-        if regions is None:
+    def joined(self, images: ImageVectors) -> np.ndarray:
+        """The vectors before their noise."""
+        whole = unit(np.asarray(images.vectors, dtype=np.float32))[..., None, :]
+        if images.regions is None:
             vectors = np.repeat(whole, self.copies, axis=-2)
         else:
-            vectors = unit(whole + np.float32(self.weight) * regions)
-        return vectors.reshape(len(embeddings), -1, embeddings.shape[-1])
+            vectors = unit(whole + np.float32(self.weight) * images.regions)
+        return vectors.reshape(len(images), -1, images.vectors.shape[-1])
 
-    def noised(self, vectors: np.ndarray, draw: int = 0) -> np.ndarray:
-        """(N, n, D) with noise number `draw`."""
-        signs = np.packbits(vectors[:, 0, :64] > 0, axis=1).astype(int)  # rounding leaves them alone
-        noised = [noisy(own, self.noise, self.seed, draw, *key) for own, key in zip(vectors, signs, strict=True)]
-        return np.stack(noised)
+
+@dataclass(frozen=True, eq=False)
+class MacCap:
+    """A decoder after sub-regions. Candidates are decodings with different noise, or beams of one without noise."""
+
+    decoder: Decoder
+    prefix: SubRegionPrefix
+
+    options: ClassVar[CaptionOptions] = CaptionOptions(4, 16, 5, "embedding")
+
+    @property
+    def regions(self) -> int:
+        return self.prefix.regions
+
+    def candidates(self, images: ImageVectors, options: CaptionOptions) -> list[str]:
+        search = options.num_beams, options.max_new_tokens
+        if not self.prefix.noise:
+            return self.decoder.captions(self.prefix.vectors(images), *search, options.rerank)
+        draws = [self.decoder.captions(self.prefix.vectors(images, draw), *search) for draw in range(options.rerank)]
+        return [text for texts in zip(*draws, strict=True) for text in texts]

@@ -3,9 +3,10 @@
 "Language Models Can See: Plugging Visual Controls in Text Generation", eq. 3-5.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+from clipknight.captioning.captioner import CaptionOptions
 from clipknight.methods.guided_search import GuidedSearch, mean_frame
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class MAGIC(GuidedSearch):
     """Each token is that of `k` with most (1 - alpha) · confidence - alpha · degeneration + beta · magic.
 
@@ -29,8 +30,9 @@ class MAGIC(GuidedSearch):
     caches: a smaller k, or batch_size, is cheaper.
     """
 
-    search: ClassVar = GuidedSearch.search | {"max_new_tokens": 16}
+    options: ClassVar[CaptionOptions] = CaptionOptions(max_new_tokens=16)
 
+    _: KW_ONLY
     k: int = 45
     alpha: float = 0.1
     beta: float = 2.0
@@ -48,7 +50,7 @@ class MAGIC(GuidedSearch):
             raise ValueError("MAGIC finds one caption an image: there are none to rerank")
         images, length = mean_frame(frames), max_new_tokens
         self.model.check_room(1, length)
-        said = torch.full((len(images), length), self.end, device=self.device)
+        text = torch.full((len(images), length), self.end, device=self.device)
         going = torch.arange(len(images), device=self.device)  # images whose text has not ended
         cache = DynamicCache()
         hidden, logits = self.decode(cache, inputs_embeds=self.constant_prefix(len(images)))
@@ -56,14 +58,14 @@ class MAGIC(GuidedSearch):
             confidence, tokens = logits[:, -1].softmax(dim=-1).topk(min(self.k, logits.shape[-1]))
             magic = torch.zeros_like(confidence)
             if self.beta:
-                magic = self.suitability(images[going.cpu().numpy()], said[going, :step], tokens, self.temperature)
+                magic = self.suitability(images[going.cpu().numpy()], text[going, :step], tokens, self.temperature)
             cache.batch_repeat_interleave(tokens.shape[1])
             states, logits = self.decode(cache, input_ids=tokens.reshape(-1, 1))
             states = states.view(*tokens.shape, -1)
             score = (1 - self.alpha) * confidence - self.alpha * degeneration(states, hidden) + self.beta * magic
             best = score.argmax(dim=1)
             row = torch.arange(len(best), device=self.device)
-            said[going, step] = tokens[row, best]
+            text[going, step] = tokens[row, best]
             on = tokens[row, best] != self.end
             going, row, best = going[on], row[on], best[on]
             if not len(going):
@@ -72,7 +74,7 @@ class MAGIC(GuidedSearch):
             chosen = row * tokens.shape[1] + best
             logits = logits[chosen]
             cache.batch_select_indices(chosen)
-        return self.texts(said)
+        return self.texts(text)
 
 
 def degeneration(states: Tensor, before: Tensor) -> Tensor:

@@ -7,11 +7,10 @@ embedding; or as the vectors of a run's mapper, where the run was trained to mak
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipknight.captioning.captioner import Captioner
+from clipknight.captioning.captioner import Captioner, CaptionOptions, ImageVectors
 from clipknight.methods.instruction_model import IMAGE, InstructionModel
 
 import numpy as np
-import torch
 from torch import Tensor
 
 IMAGE_AS = ("captions", "prefix")
@@ -36,28 +35,23 @@ class Shown:
         return cls([""] * count)
 
 
-def as_captions(captioner: Captioner, embeddings: np.ndarray, count: int = 5, **how) -> Shown:
-    """Images (N, D) as the run's own caption of each, and the `count` captions of its corpus nearest to it.
-
-    `how`: options of `Captioner.caption`, else the method's own.
-    """
-    own = captioner.caption(embeddings, **{**captioner.search, **how}).texts
+def as_captions(
+    captioner: Captioner, embeddings: np.ndarray, count: int = 5, options: CaptionOptions | None = None
+) -> Shown:
+    """Images (N, D) as the run's own caption of each, and the `count` captions of its corpus nearest to it."""
+    own = captioner.caption(embeddings, options).texts
     if not count:
         return Shown([f"A picture: {text}\n" for text in own])
-    _, rows = captioner.index.search(embeddings, count)
-    near = ["; ".join(text.strip(" .") for text in captioner.corpus.texts[of]) for of in rows]
+    _, rows = captioner.retriever.search(embeddings, count)
+    texts = captioner.retriever.corpus.texts
+    near = ["; ".join(text.strip(" .") for text in texts[nearest]) for nearest in rows]
     return Shown([SHOWN.format(own=text, near=texts) for text, texts in zip(own, near, strict=True)])
 
 
-@torch.inference_mode()
 def as_prefix(captioner: Captioner, embeddings: np.ndarray) -> Shown:
     """Images (N, D) as the vectors that the run's decoder captions them from."""
-    _, rows = captioner.index.search(embeddings, max(captioner.n_neighbors, 1))
-    vectors = torch.from_numpy(np.array(captioner.prefix(embeddings, rows), dtype=np.float32))
-    model = captioner.model.eval()
-    size = captioner.batch_size
-    mapped = [model.prefix(part.to(next(model.parameters()).device)) for part in vectors.split(size)]
-    return Shown([f"{IMAGE}\n"] * len(embeddings), torch.cat(mapped))
+    vectors = captioner.method.prefix.vectors(ImageVectors(embeddings))
+    return Shown([f"{IMAGE}\n"] * len(embeddings), captioner.method.decoder.mapped(vectors))
 
 
 def prompts(shown: Shown, questions: Sequence[str]) -> list[str]:

@@ -13,119 +13,144 @@
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
-from clipknight.captioning.caption_index import CaptionIndex
-from clipknight.captioning.captioner import Captioner
-from clipknight.captioning.knight import load_knight
-from clipknight.data.caption_table import Columns
+from clipknight.captioning.captioner import Captioner, CaptioningMethod
+from clipknight.captioning.decoding import Decoder
+from clipknight.captioning.knight import knight_description, load_knight
+from clipknight.captioning.prefixes import DirectPrefix, NeighbourPrefix, PrefixCaptions
+from clipknight.captioning.retriever import CorpusChoice, Retriever
 from clipknight.devices import pick_device, pick_precision
-from clipknight.embedding.corpora import Corpus, caption_encoder, corpus_embeddings, read_corpus
-from clipknight.methods.clipre import CLIPRe
-from clipknight.methods.clms import AnchorCaptioner
-from clipknight.methods.decap import DeCap
+from clipknight.methods.clms import AnchorPrefix
 from clipknight.methods.etp import PseudoTokens
-from clipknight.methods.maccap import MacCap
+from clipknight.methods.maccap import MacCap, SubRegionPrefix
 from clipknight.methods.magic import MAGIC
+from clipknight.methods.retrieval import CLIPRe, ProjectionPrefix
 from clipknight.methods.socratic import Socratic
 from clipknight.methods.zerocap import ZeroCap
-from clipknight.training.runs import Run, images_of_split
+from clipknight.training.runs import Run
 
 import yaml
 
 
-class Method(NamedTuple):
-    """A way to caption; `decoders`: what a run may have been trained for, to be captioned with in this way."""
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a run has for ways to caption. The decoder is loaded by those that use it."""
 
-    captioner: type[Captioner]
+    run: Run
+    description: dict
+    retriever: Retriever
+    device: str
+    precision: str
+    batch_size: int
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        model, tokenizer, _ = load_knight(self.run.folder / "best")
+        device = pick_device(self.device)
+        return Decoder(model.to(device), tokenizer, pick_precision(self.precision, device), self.batch_size)
+
+
+def _by_prefix(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
+    return PrefixCaptions(parts.decoder, kind.described(parts.retriever, parts.description, **options))
+
+
+def _by_regions(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
+    return MacCap(parts.decoder, kind.described(parts.retriever, parts.description, **options))
+
+
+def _by_retrieval(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
+    return kind(parts.retriever, **options)
+
+
+def _by_search(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
+    return kind(parts.decoder, parts.retriever, **options)
+
+
+def _by_instruction(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
+    return kind(parts.retriever, parts.device, parts.precision, parts.batch_size, **options)
+
+
+class Method(NamedTuple):
+    """A way to caption: `kind` is its own part, whose keyword-only fields are its options; `compose` adds the others.
+
+    `decoders` are what a run may have been trained for, to be captioned with in this way.
+    """
+
+    kind: type
+    compose: Callable[[type, Parts, dict], CaptioningMethod]
     decoders: tuple[str, ...]
 
 
+WITH_PREFIX = ("knight", "direct", "anchors", "maccap")
 METHODS = {
-    "knight": Method(Captioner, ("knight",)),
-    "direct": Method(Captioner, ("direct",)),
-    "decap": Method(DeCap, ("direct",)),
-    "anchors": Method(AnchorCaptioner, ("anchors",)),
-    "maccap": Method(MacCap, ("maccap",)),
-    "clipre": Method(CLIPRe, ("knight", "direct", "anchors", "maccap")),
-    "magic": Method(MAGIC, ("blind",)),
-    "zerocap": Method(ZeroCap, ("blind",)),
-    "etp": Method(PseudoTokens, ("blind",)),
-    "socratic": Method(Socratic, ("knight", "direct", "anchors", "maccap", "blind")),
+    "knight": Method(NeighbourPrefix, _by_prefix, ("knight",)),
+    "direct": Method(DirectPrefix, _by_prefix, ("direct",)),
+    "decap": Method(ProjectionPrefix, _by_prefix, ("direct",)),
+    "anchors": Method(AnchorPrefix, _by_prefix, ("anchors",)),
+    "maccap": Method(SubRegionPrefix, _by_regions, ("maccap",)),
+    "clipre": Method(CLIPRe, _by_retrieval, WITH_PREFIX),
+    "magic": Method(MAGIC, _by_search, ("blind",)),
+    "zerocap": Method(ZeroCap, _by_search, ("blind",)),
+    "etp": Method(PseudoTokens, _by_search, ("blind",)),
+    "socratic": Method(Socratic, _by_instruction, (*WITH_PREFIX, "blind")),
 }
 
 
 def open_captioner(
     run: Run,
-    corpus: Sequence[str] = (),
-    corpus_share: float = 0.0,
-    index: str = "exact",
+    method: str = "auto",
+    options: Sequence[str] = (),
+    *,
+    corpus: CorpusChoice = CorpusChoice(),
+    n_neighbors: int = 0,
     device: str = "auto",
     precision: str = "auto",
     batch_size: int = 64,
-    method: str = "auto",
-    options: Sequence[str] = (),
-    corpus_separator: str = "",
 ) -> Captioner:
-    """A run of train_knight.py as a captioner, retrieving from its own corpus unless `corpus` names another.
+    """A run of train_knight.py or train_maccap.py as a captioner, with its own corpus and `n_neighbors` unless given.
 
     `method` is one of METHODS, "auto" the one the run was trained for; `options` are NAME=VALUE, the method's own.
     ValueError for unknown ones, and where the run's decoder was trained for another prefix than the method gives it.
     """
-    model, tokenizer, description = load_knight(run.folder / "best")
-    trained_for = description.get("method", "knight" if description["n_neighbors"] else "direct")
+    description = knight_description(run.folder / "best")
+    chosen = fitting_method(run.name, method, description["method"])
+    own = method_options(chosen.kind, options, description["method"] if method == "auto" else method)
+    description["n_neighbors"] = n_neighbors or description["n_neighbors"]
+    retriever = Retriever.of_run(run, corpus, device)
+    parts = Parts(run, description, retriever, device, precision, batch_size)
+    return Captioner(retriever, chosen.compose(chosen.kind, parts, own), max(description["n_neighbors"], 1))
+
+
+def fitting_method(run: str, method: str, trained_for: str) -> Method:
+    """The method called `method`. ValueError unless the `run`'s decoder, `trained_for` one, fits it."""
     method = trained_for if method == "auto" else method
     if method == trained_for == "blind":
-        fitting = ", ".join(name for name, (_, decoders) in METHODS.items() if "blind" in decoders)
-        raise ValueError(f"{run.name} is a language model of captions alone: say how to use it, --method {fitting}")
+        fitting = ", ".join(name for name, known in METHODS.items() if "blind" in known.decoders)
+        raise ValueError(f"{run} is a language model of captions alone: say how to use it, --method {fitting}")
     if method not in METHODS:
         raise ValueError(f"method {method!r} is none of {', '.join(METHODS)}")
-    captioner, decoders = METHODS[method]
-    if trained_for not in decoders:
-        raise ValueError(
-            f"{run.name} was trained for the method {trained_for}: {method} needs a run trained for "
-            f"{' or '.join(decoders)}"
-        )
-    trained_with = description.get("options", {}) if method == trained_for else {}
-    own = trained_with | method_options(captioner, options, method)
-    s = run.settings
-    columns = Columns(s["image_column"], s["caption_column"], s["split_column"])
-    if sources := list(corpus) or s["corpus"]:
-        captions = read_corpus(sources, corpus_separator or s["corpus_separator"], columns, s["seed"])
-    else:
-        captions = Corpus.of(images_of_split(run, "train", device=device))
-    captions = captions.share(corpus_share or (1.0 if corpus else s["corpus_share"]), s["seed"])
-    rows = corpus_embeddings(captions, s["space"], s["target_encoder"], device)
-    encode = caption_encoder(s["space"], s["target_encoder"], device)
-    device = pick_device(device)
-    return captioner(
-        model=model.to(device),
-        tokenizer=tokenizer,
-        corpus=captions,
-        index=CaptionIndex(rows.vectors, index),
-        n_neighbors=description["n_neighbors"],
-        precision=pick_precision(precision, device),
-        batch_size=batch_size,
-        encode=encode,
-        description=description,
-        **own,
-    )
+    if trained_for not in METHODS[method].decoders:
+        needed = " or ".join(METHODS[method].decoders)
+        raise ValueError(f"{run} was trained for the method {trained_for}: {method} needs a run trained for {needed}")
+    return METHODS[method]
 
 
-def method_options(captioner: type[Captioner], options: Sequence[str], method: str) -> dict:
-    """NAME=VALUE words as arguments of a captioner. ValueError for a name that is none of its own, or another type."""
-    common = {field.name for field in dataclasses.fields(Captioner)}
-    known = {field.name: field for field in dataclasses.fields(captioner) if field.name not in common}
+def method_options(kind: type, options: Sequence[str], method: str) -> dict:
+    """NAME=VALUE words as keyword-only fields of a method's `kind`. ValueError for other names, and other types."""
+    known = {field.name: field for field in dataclasses.fields(kind) if field.kw_only}
     given = {}
     for option in options:
         name, _, value = option.partition("=")
         if name not in known:
             names = ", ".join(f"{name}={field.default}" for name, field in known.items()) or "none"
             raise ValueError(f"--options {option}: {method} has no option {name!r}; its options: {names}")
-        kind = type(known[name].default)
+        type_ = type(known[name].default)
         try:
-            given[name] = kind(yaml.safe_load(value))
+            given[name] = type_(yaml.safe_load(value))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"--options {option}: {value!r} is no {kind.__name__}") from error
+            raise ValueError(f"--options {option}: {value!r} is no {type_.__name__}") from error
     return given

@@ -7,10 +7,13 @@ objects and places are the corpus' own commonest nouns, told apart by WordNet, a
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
-from clipknight.captioning.captioner import Captioner, sentence, whole_embeddings
+from clipknight.captioning.captioner import CaptionOptions, ImageVectors
+from clipknight.captioning.decoding import sentence
+from clipknight.captioning.retriever import Retriever
 from clipknight.data.wordnet import hypernyms
 from clipknight.embedding.embeddings import unit
 from clipknight.methods.clms import Concepts, common_nouns
@@ -33,8 +36,8 @@ UNSEEN = frozenset(["location", "creation", "representation"])  # sides and fron
 SENSES = 3  # of a noun, the commonest: a table is a list first, and furniture next
 
 
-@dataclass
-class Socratic(Captioner):
+@dataclass(frozen=True, eq=False)
+class Socratic:
     """Any run will do: its corpus and its space are used, its decoder is not.
 
     `language_model` is smollm2, a name on the hub or a folder. It says `samples` captions at `temperature`, or its
@@ -43,6 +46,11 @@ class Socratic(Captioner):
     captions of smollm2 are shorter and nearer to the image.
     """
 
+    retriever: Retriever
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int = 64
+    _: KW_ONLY
     language_model: str = "smollm2"
     samples: int = 10
     temperature: float = 0.9
@@ -52,20 +60,19 @@ class Socratic(Captioner):
     chat: bool = False
     seed: int = 0
 
-    def candidates(
-        self, embeddings: np.ndarray, rows: np.ndarray, count: int, num_beams: int, max_new_tokens: int, **options
-    ) -> list[str]:
-        whole = unit(whole_embeddings(embeddings)).astype(np.float32)
-        each = max(self.samples, count)
-        how = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"num_beams": each}
-        self.instructed.batch_size = max(1, self.batch_size // each)
+    options: ClassVar[CaptionOptions] = CaptionOptions()
+    regions: ClassVar[int] = 0
+
+    def candidates(self, images: ImageVectors, options: CaptionOptions) -> list[str]:
+        whole = unit(images.whole).astype(np.float32)
+        each = max(self.samples, options.rerank)
+        search = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"num_beams": each}
+        model = replace(self.instructed, batch_size=max(1, self.batch_size // each))
         torch.manual_seed(self.seed)
-        texts = self.instructed.say(
-            self.prompts(whole), max_new_tokens, **{"num_return_sequences": each, **how, **options}
-        )
+        texts = model.say(self.prompts(whole), options.max_new_tokens, num_return_sequences=each, **search)
         texts = [first_sentence(text) for text in texts]
-        likeness = np.einsum("nrd,nd->nr", unit(self.encode(texts)).reshape(len(whole), each, -1), whole)
-        best = np.argsort(-likeness, axis=1, kind="stable")[:, :count]
+        likeness = np.einsum("nrd,nd->nr", unit(self.retriever.encode(texts)).reshape(len(whole), each, -1), whole)
+        best = np.argsort(-likeness, axis=1, kind="stable")[:, : options.rerank]
         return [texts[i * each + place] for i, places in enumerate(best) for place in places]
 
     def prompts(self, embeddings: np.ndarray) -> list[str]:
@@ -89,29 +96,27 @@ class Socratic(Captioner):
     @cached_property
     def vocabulary(self) -> tuple[Concepts | None, ...]:
         """Kinds of image, numbers of people, and the corpus' places and objects; None for what is not asked for."""
-        names, _ = common_nouns(self.corpus.texts, self.nouns)
+        corpus, encode = self.retriever.corpus, self.retriever.encode
+        names, _ = common_nouns(corpus.texts, self.nouns)
         kinds = {name: noun_kind(name) for name in names}
         found = {kind: [name for name in names if kinds[name] == kind] for kind in ("place", "object")}
         for kind, wanted in (("place", self.places), ("object", self.objects)):
             if len(found[kind]) < wanted:
                 raise ValueError(
-                    f"of the {len(names)} commonest nouns of {self.corpus.name}, {len(found[kind])} name a {kind}, "
+                    f"of the {len(names)} commonest nouns of {corpus.name}, {len(found[kind])} name a {kind}, "
                     f"fewer than {kind}s={wanted}: lower that, raise nouns={self.nouns}, or name a larger corpus"
                 )
-        people = Concepts(list(PEOPLE), unit(self.encode([f"there are {number}" for number in PEOPLE])))
+        people = Concepts(list(PEOPLE), unit(encode([f"there are {number}" for number in PEOPLE])))
         places, objects = (
-            Concepts.embedded(found[kind], self.encode) if wanted else None
+            Concepts.embedded(found[kind], encode) if wanted else None
             for kind, wanted in (("place", self.places), ("object", self.objects))
         )
-        return Concepts.embedded(KINDS, self.encode), people, places, objects
+        return Concepts.embedded(KINDS, encode), people, places, objects
 
     @cached_property
     def instructed(self) -> InstructionModel:
         """The language model, loaded when it is first asked."""
-        device = str(next(self.model.parameters()).device) if self.model else "auto"
-        model = InstructionModel.load(self.language_model, self.chat, device)
-        model.precision = self.precision
-        return model
+        return InstructionModel.load(self.language_model, self.chat, self.device, self.precision)
 
 
 def noun_kind(noun: str) -> str:
@@ -128,5 +133,5 @@ def noun_kind(noun: str) -> str:
 def first_sentence(text: str) -> str:
     """What a chatty model says, without its quotation marks and what it adds."""
     line = next((line for line in text.strip().splitlines() if line.strip()), "")
-    said = re.split(r"(?<=[.!?])[\s\"'”*]", line.strip(" \"'“”*"), maxsplit=1)[0]
-    return sentence(said.strip(" \"'“”*"))
+    first = re.split(r"(?<=[.!?])[\s\"'”*]", line.strip(" \"'“”*"), maxsplit=1)[0]
+    return sentence(first.strip(" \"'“”*"))

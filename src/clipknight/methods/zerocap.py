@@ -3,9 +3,10 @@
 "ZeroCap: Zero-Shot Image-to-Text Generation for Visual-Semantic Arithmetic", with the numbers of the authors' code.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+from clipknight.captioning.captioner import CaptionOptions
 from clipknight.methods.guided_search import GuidedSearch, mean_frame
 
 import numpy as np
@@ -17,7 +18,7 @@ ROUNDING = 1e-5  # a gradient shorter than this is mostly rounding, and not to b
 Context = list[tuple[Tensor, Tensor]]  # keys and values (R, heads, t, width of a head) of each layer
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class ZeroCap(GuidedSearch):
     """Before each token, `steps` gradient steps change the context: the cached keys and values of what stands before.
 
@@ -35,8 +36,9 @@ class ZeroCap(GuidedSearch):
     num_beams · 15 · top_tokens texts of the text encoder: fewer of any are cheaper.
     """
 
-    search: ClassVar = GuidedSearch.search | {"max_new_tokens": 15}
+    options: ClassVar[CaptionOptions] = CaptionOptions(max_new_tokens=15)
 
+    _: KW_ONLY
     steps: int = 5
     step_size: float = 0.3
     clip_scale: float = 1.0
@@ -57,7 +59,7 @@ class ZeroCap(GuidedSearch):
         images, beams, length = len(frames), max(num_beams, count), max_new_tokens
         self.model.check_room(1, length)
         shown = np.repeat(mean_frame(frames), beams, axis=0)
-        said = torch.full((images * beams, length), self.end, device=self.device)
+        text = torch.full((images * beams, length), self.end, device=self.device)
         total = torch.full((images, beams), -torch.inf, device=self.device)
         total[:, 0] = 0  # all beams are alike until the first token
         lengths = torch.zeros_like(total)
@@ -71,36 +73,36 @@ class ZeroCap(GuidedSearch):
             lengths += going.view_as(lengths)
             before = max(step, 1)  # all but the last token; the first token has a second prefix before its prefix
             context = [(keys[going, :, :before], values[going, :, :before]) for keys, values, *_ in cache]
-            gain[going] = self.guided(context, said[going, :step], shown[going.cpu().numpy()], unguided[going])
+            gain[going] = self.guided(context, text[going, :step], shown[going.cpu().numpy()], unguided[going])
             means = (total[..., None] + gain.view(images, beams, -1)) / lengths[..., None]
             mean, chosen = means.flatten(1).topk(beams)
             source, token = chosen // gain.shape[1], (chosen % gain.shape[1]).flatten()
             lengths = lengths.gather(1, source)
             total = mean * lengths
             rows = (source + beams * torch.arange(images, device=self.device)[:, None]).flatten()
-            said, going = said[rows], going[rows] & (token != self.end)
-            said[:, step] = token
+            text, going = text[rows], going[rows] & (token != self.end)
+            text[:, step] = token
             if not going.any() or step + 1 == length:
                 break
             cache.batch_select_indices(rows)
             _, logits = self.decode(cache, input_ids=token[:, None])
-        return self.texts(said.view(images, beams, -1)[:, :count].flatten(0, 1))
+        return self.texts(text.view(images, beams, -1)[:, :count].flatten(0, 1))
 
-    def guided(self, context: Context, said: Tensor, shown: np.ndarray, unguided: Tensor) -> Tensor:
-        """(R, V) log probabilities of the token after `said` (R, t), the last of which is not in the context."""
-        bent = self.bent(context, said, shown, unguided)
-        mixed = self.fusion * self.after(bent, said) + (1 - self.fusion) * unguided
+    def guided(self, context: Context, text: Tensor, shown: np.ndarray, unguided: Tensor) -> Tensor:
+        """(R, V) log probabilities of the token after `text` (R, t), the last of which is not in the context."""
+        bent = self.bent(context, text, shown, unguided)
+        mixed = self.fusion * self.after(bent, text) + (1 - self.fusion) * unguided
         return mixed.log_softmax(dim=-1)
 
     @torch.enable_grad()
-    def bent(self, context: Context, said: Tensor, shown: np.ndarray, unguided: Tensor) -> Context:
+    def bent(self, context: Context, text: Tensor, shown: np.ndarray, unguided: Tensor) -> Context:
         """The context after the gradient steps; each row's are its own."""
         parts = [part.detach() for layer in context for part in layer]
         for _ in range(self.steps):
             parts = [part.detach().requires_grad_() for part in parts]
-            log_p = self.after(list(zip(parts[::2], parts[1::2])), said)
+            log_p = self.after(list(zip(parts[::2], parts[1::2])), text)
             tokens = log_p.detach().topk(min(self.top_tokens, log_p.shape[1])).indices
-            target = self.suitability(shown, said, tokens, self.temperature)
+            target = self.suitability(shown, text, tokens, self.temperature)
             clip_loss = -(target * log_p.gather(1, tokens)).sum()
             divergence = (log_p.exp() * (log_p - unguided)).sum()
             gradients = torch.autograd.grad(self.clip_scale * clip_loss + self.ce_scale * divergence, parts)
@@ -108,13 +110,13 @@ class ZeroCap(GuidedSearch):
         parts = [part.detach() for part in parts]
         return list(zip(parts[::2], parts[1::2]))
 
-    def after(self, context: Context, said: Tensor) -> Tensor:
-        """(R, V) log probabilities of what follows the last token of `said` (R, t), or the prefix, after `context`."""
-        if said.shape[1]:
-            given = {"input_ids": said[:, -1:]}
+    def after(self, context: Context, text: Tensor) -> Tensor:
+        """(R, V) log probabilities of what follows the last token of `text` (R, t), or the prefix, after `context`."""
+        if text.shape[1]:
+            given = {"input_ids": text[:, -1:]}
         else:  # at the prefix' own position, where attending to its like changes nothing
             position = torch.zeros(1, 1, dtype=torch.long, device=self.device)
-            given = {"inputs_embeds": self.constant_prefix(len(said)), "position_ids": position}
+            given = {"inputs_embeds": self.constant_prefix(len(text)), "position_ids": position}
         _, logits = self.decode(DynamicCache(context), **given)
         return logits[:, -1].log_softmax(dim=-1)
 

@@ -1,4 +1,4 @@
-"""MacCap's mapper (Qiu et al. 2024): learnt queries gather any number of vectors into a prefix of fixed length."""
+"""What turns vectors into a prefix: Knight's mapper takes each by itself, MacCap's gathers them into a fixed number."""
 
 import math
 
@@ -10,8 +10,20 @@ from torch import Tensor, nn
 QUERIES, HEADS = 32, 8  # the authors'; of the heads as many as divide the vectors' numbers
 
 
+class Mapper(nn.Sequential):
+    """Knight's: three layers with ReLU between, for each vector by itself: (B, k, D) -> (B, k, decoder's width)."""
+
+    def __init__(self, dim: int, width: int):
+        super().__init__(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What it is rebuilt from, beside the decoder."""
+        return {"dim": self[0].in_features}
+
+
 class QueryMapper(nn.Module):
-    """(B, n, D) -> (B, queries, width of the decoder), whatever n and the order of the n vectors.
+    """MacCap's (Qiu et al. 2024): (B, n, D) -> (B, queries, decoder's width), whatever n and the order of the vectors.
 
     The queries attend to themselves and to the vectors in one transformer decoder layer; three linear layers with ReLU
     between follow. Vectors are taken at length √D, also after noise.

@@ -1,4 +1,4 @@
-from clipknight.captioning.query_mapper import QueryMapper
+from clipknight.captioning.mappers import QueryMapper
 
 import pytest
 import torch

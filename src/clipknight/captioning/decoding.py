@@ -1,0 +1,57 @@
+"""A decoder at work: captions after prefixes, in batches."""
+
+from dataclasses import dataclass
+
+from clipknight.captioning.knight import Knight
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """`model` with its tokenizer, in a `precision`, `batch_size` prefixes at a time."""
+
+    model: Knight
+    tokenizer: PreTrainedTokenizerBase
+    precision: torch.dtype = torch.float32
+    batch_size: int = 64
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def captions(self, prefixes: np.ndarray, num_beams: int, max_new_tokens: int, count: int = 1) -> list[str]:
+        """`count` captions after each of `prefixes` (N, p, D): the best beams, (N·count) one after the other."""
+        beams = {"num_beams": max(num_beams, count), "max_new_tokens": max_new_tokens}
+        if count > 1:
+            beams["num_return_sequences"] = count
+        texts: list[str] = []
+        self.model.eval()
+        with tqdm(total=len(prefixes), desc="captions", disable=len(prefixes) <= self.batch_size) as bar:
+            for start in range(0, len(prefixes), self.batch_size):
+                vectors = self._on_device(prefixes[start : start + self.batch_size])
+                with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                    tokens = self.model.generate(vectors, self.tokenizer.eos_token_id, **beams)
+                texts += map(sentence, self.tokenizer.batch_decode(tokens, skip_special_tokens=True))
+                bar.update(len(vectors))
+        return texts
+
+    @torch.inference_mode()
+    def mapped(self, prefixes: np.ndarray) -> Tensor:
+        """(N, p, width) what the language model is given for `prefixes` (N, p, D)."""
+        self.model.eval()
+        starts = range(0, len(prefixes), self.batch_size)
+        return torch.cat([self.model.prefix(self._on_device(prefixes[i : i + self.batch_size])) for i in starts])
+
+    def _on_device(self, prefixes: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(prefixes, dtype=np.float32)).to(self.device)
+
+
+def sentence(text: str) -> str:
+    """One line that starts with a capital."""
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,72 @@
+"""Images and videos to caption together: the videos' frames are images too."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from clipknight.data.datasets import Dataset, listed_images
+from clipknight.data.media import find_media
+from clipknight.data.videos import frame_files, is_video
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.training.runs import Run, images_of_split
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class MediaSet:
+    """`dataset` holds the images and every frame; `clips` names the frames of each video, in order, all equally many.
+
+    `references` are the captions that images have already.
+    """
+
+    dataset: Dataset
+    clips: dict[str, list[str]] = field(default_factory=dict)
+    references: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def found(cls, paths: Sequence[str], frames: int, workers: int = 2, skip_unreadable: bool = False) -> "MediaSet":
+        """What lies in `paths`, files and folders; `frames` of each video, evenly spaced. ValueError for nothing."""
+        media = find_media(paths)
+        videos = {name: path for name, path in media.items() if is_video(path)}
+        files = frame_files(list(videos.values()), frames, workers=max(1, workers), skip_unreadable=skip_unreadable)
+        clips = {name: files[path] for name, path in videos.items() if path in files}
+        images = {name: path for name, path in media.items() if name not in videos}
+        images |= {frame: frame for names in clips.values() for frame in names}
+        if not images:
+            raise ValueError("none of the videos can be read")
+        return cls(listed_images(images), clips)
+
+    @classmethod
+    def of_split(cls, run: Run, split: str, data: str = "", limit: int = 0, device: str = "auto") -> "MediaSet":
+        """The first `limit` images (0: all) of a split of `data`, or of what `run` was made on. ValueError."""
+        if not data and not run.settings["data"]:
+            raise ValueError(f"{run.name} names no dataset: say which one's {split} split, --data DATASET")
+        dataset = images_of_split(run, split, data, device)
+        if dataset.media == "video":
+            raise ValueError(f"{dataset.name} holds videos: name its folder as a path instead of --data")
+        dataset = dataset.first(limit) if limit else dataset
+        return cls(dataset, references=dataset.caption_lists())
+
+    def grouped(self, rows: Embeddings) -> Iterator[tuple[list[str], np.ndarray, np.ndarray | None]]:
+        """Names, vectors and sub-regions in `rows` of the images, (N, D) and (N, n, D); then of the videos.
+
+        Those have a row for each frame, (N, m, D) and (N, m, n, D).
+        """
+        frames = [frame for names in self.clips.values() for frame in names]
+        among_frames = set(frames)
+        if images := [name for name in rows.ids if name not in among_frames]:
+            found = rows.aligned_to(images)
+            yield images, found.vectors, found.regions
+        if frames:
+            found, shape = rows.aligned_to(frames), (len(self.clips), -1)
+            regions = None if found.regions is None else found.regions.reshape(*shape, *found.regions.shape[1:])
+            yield list(self.clips), found.vectors.reshape(*shape, rows.dim), regions
+
+    def pictures(self, name: str) -> list[str]:
+        """The path of an image, or those of a video's frames."""
+        return [self._paths[frame] for frame in self.clips.get(name, [name])]
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        return dict(zip(self.dataset.images["id"], self.dataset.images["path"], strict=True))
