@@ -46,11 +46,11 @@ def train(
     description: dict,
     s,
     valid: Dataset | None = None,
-    say: Callable[[Knight], dict[str, str]] | None = None,
+    captions_of_valid: Callable[[Knight], dict[str, str]] | None = None,
 ) -> dict:
     """Train, keep the best epoch and what resumes the last; the scores of the best.
 
-    An epoch is judged by the metrics of what a model `say`s of the images of `valid`, {image id: caption}; without
+    An epoch is judged by the metrics of `captions_of_valid` by the model, {image id: caption}; without
     images by its loss on the captions held out. So is the start, where it is another run's decoder.
     """
     set_dropout(model.decoder, s.dropout)
@@ -70,8 +70,8 @@ def train(
 
         averaged = state.averaged.eval()
         scores = {"text_loss": text_loss(averaged, held_captions, s)}
-        if say:
-            scores |= caption_scores(say(averaged), valid.caption_lists(), SCORED)
+        if captions_of_valid:
+            scores |= caption_scores(captions_of_valid(averaged), valid.caption_lists(), SCORED)
         numbers = "  ".join(f"{k} {v:.4f}" for k, v in scores.items() if isinstance(v, float))
         print(f"{'start' if epoch == START else f'epoch {epoch + 1}'}: {numbers}")
         if state.log(score=scores.get("CIDEr", -scores["text_loss"]), **scores):
