@@ -59,16 +59,15 @@ def hub_failure(name: str, error: Exception, offline: str) -> Exception:
         return ValueError(f"{name!r} could not be loaded: {_on_one_line(error)}. {remedy}")
     if constants.HF_HUB_OFFLINE:
         return ConnectionError(f"{name!r} is not on this machine and the model hub cannot be reached. {remedy}")
-    cause = next((cause for cause in _causes(error) if isinstance(cause, HTTPError | EntryNotFoundError)), None)
+    causes = [cause for cause in _causes(error) if isinstance(cause, HTTPError | EntryNotFoundError)]
+    cause = next((cause for cause in causes if isinstance(cause, HfHubHTTPError)), causes[0] if causes else None)
     if cause is None:
         return ValueError(f"{name!r} could not be loaded: {_on_one_line(error)}. {remedy}")
     if isinstance(cause, GatedRepoError):
         return ValueError(f"{name!r} is gated: accept its terms at {constants.ENDPOINT}, then hf auth login. {remedy}")
     status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
     if isinstance(cause, EntryNotFoundError) and status == 404:
-        return ValueError(
-            f"{name!r} on the hub has no file of the kind that is looked for: {_on_one_line(cause)}. {remedy}"
-        )
+        return ValueError(f"{name!r} on the hub lacks a file that is needed: {_on_one_line(cause)}. {remedy}")
     if status in (401, 403, 404):
         return ValueError(
             f"{constants.ENDPOINT} shows no {name!r} ({status}): check the name; a private one needs hf auth login, "

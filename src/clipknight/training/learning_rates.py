@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from clipknight.embedding.clip import PACKAGED, ClipEncoder
+from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.packaged_clip import PACKAGED
 
 import timm.optim
 from torch import nn
