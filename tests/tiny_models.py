@@ -117,7 +117,7 @@ def write_language_model(folder: Path, kind: str, seed: int = 0, positions: int 
     """A one-layer causal language model of 32 numbers a token, with weights large enough to say varied things."""
     from clipknight.captioning.decoders import learn_tokenizer
 
-    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
     tokenizer = learn_tokenizer([caption.format(colour) for caption in CAPTIONS for colour in COLOURS], 300)
     end = tokenizer.eos_token_id
@@ -126,6 +126,10 @@ def write_language_model(folder: Path, kind: str, seed: int = 0, positions: int 
         model = GPT2LMHeadModel(
             GPT2Config(vocab_size=300, n_positions=positions, n_embd=32, n_layer=1, n_head=2, **ends)
         )
+    elif kind == "opt":  # opt-350m's shape: its tokens are narrower than its layers
+        sizes = {"hidden_size": 64, "word_embed_proj_dim": 32, "ffn_dim": 64, "num_hidden_layers": 1}
+        shape = {"num_attention_heads": 2, "max_position_embeddings": positions, "do_layer_norm_before": False}
+        model = OPTForCausalLM(OPTConfig(vocab_size=300, **sizes, **shape, **ends))
     else:
         sizes = {
             "hidden_size": 32,

@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import shutil
 
 from clipknight.captioning.decoders import (
@@ -11,6 +12,7 @@ from clipknight.captioning.decoders import (
     load_decoder,
     set_dropout,
 )
+from clipknight.embedding.target_encoder import load_target_encoder
 
 import pytest
 import tiny_models
@@ -104,6 +106,19 @@ def test_a_folder(language_model):
     assert decoder_folder(str(language_model)) == language_model
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "opt", "llama"])
+def test_each_kind_goes_on_after_vectors_in_a_batch_as_alone(tmp_path, kind):
+    decoder, _ = load_decoder(str(tiny_models.write_language_model(tmp_path, kind)))
+    prefix = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(0))
+    assert decoder.get_input_embeddings().embedding_dim == 32
+    options = {"max_new_tokens": 6, "num_beams": 2, "do_sample": False}
+    together = decoder.generate(inputs_embeds=prefix, **options)
+    alone = [decoder.generate(inputs_embeds=one[None], **options)[0] for one in prefix]
+    assert len({tuple(tokens.tolist()) for tokens in alone}) > 1
+    for tokens, rows in zip(alone, together, strict=True):
+        assert rows[: len(tokens)].tolist() == tokens.tolist()
+
+
 def test_a_tokenizer_without_padding_pads_with_the_end(tmp_path):
     tiny_models.write_language_model(tmp_path / "lm", "gpt2")
     config = tmp_path / "lm" / "tokenizer_config.json"
@@ -155,6 +170,20 @@ def test_a_folder_without_weights(tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="lm' could not be loaded: .*Works offline"):
         load_decoder(str(folder))
+
+
+def test_a_model_that_is_a_program_of_its_own_is_not_run_and_nothing_is_asked(tmp_path, monkeypatch):
+    folder = tiny_models.write_language_model(tmp_path / "lm", "gpt2")
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **own}))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the keyboard"))
+    for load in (load_decoder, load_target_encoder):
+        with pytest.raises(ValueError, match="lm' could not be loaded: .*Works offline") as error:
+            load(str(folder))
+        assert len(str(error.value)) <= 500 and "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_smollm2_without_its_packages(monkeypatch):

@@ -1,6 +1,9 @@
+import json
+import pickle
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from clipknight.devices import pick_precision
 from clipknight.embedding.clip import load_clip
@@ -75,6 +78,37 @@ def test_without_internet_the_target_encoder_too(no_internet):
 def test_a_folder_without_an_encoder(tmp_path):
     with pytest.raises(ValueError, match="holds no encoder: looked for encoder.json"):
         load_clip(str(tmp_path))
+
+
+class Program:
+    """Unpickled, it would run."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+@pytest.mark.parametrize("broken", ["{", "{}", '"width": 64', "pickle", "text program"])
+def test_a_folder_that_is_broken_is_one_line(tiny_clip, tmp_path, monkeypatch, broken):
+    folder = tmp_path / "clip"
+    shutil.copytree(tiny_clip, folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the keyboard"))
+    config = (folder / "open_clip_config.json").read_text()
+    if broken == "pickle":
+        (folder / "open_clip_model.safetensors").unlink()
+        (folder / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps(Program()))
+    elif broken == "text program":
+        own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+        (folder / "config.json").write_text(json.dumps(own))
+        (folder / "own.py").write_text("open('ran', 'w').close()")
+        config = config.replace('"text_cfg": {', f'"text_cfg": {{"hf_model_name": "{folder}", ')
+    else:
+        config = config.replace('"width": 32', broken) if "width" in broken else broken
+    (folder / "open_clip_config.json").write_text(config)
+    with pytest.raises(ValueError, match="clip' could not be loaded: .*Works offline: encoder 'lite2-minilm'") as error:
+        load_clip(str(folder), "cpu")
+    assert len(str(error.value)) <= 500 and "\n" not in str(error.value)
+    assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize("size", ["big", "22.4", "-1"])
