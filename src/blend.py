@@ -13,17 +13,15 @@ member and band of the targets' principal components, in the same way; the table
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.splits import similarity_groups
-from clipknight.ensemble.bands import FILE, cross_fitted_bands, fit_bands, principal_components
-from clipknight.ensemble.blending import aligned_members, blend, cross_fitted, fit_weights, open_members
+from clipknight.ensemble.bands import FILE
+from clipknight.ensemble.blending import aligned_members, blend, open_members
+from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, with_bands, with_weights
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
-from clipknight.paths import OUTPUTS
 from clipknight.ranges import Cosine, Folds, Name, NonNegative
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -58,10 +56,11 @@ def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
     if s.method != "weights" and s.weights:
         raise ValueError(f"--weights leave --method {s.method} nothing to fit: give one of the two")
-    runs = open_members(s.members)
-    if any(run.folder.resolve() == (OUTPUTS / s.run).resolve() for run in runs.values()):
-        raise ValueError(f"--run {s.run!r} is one of the members: name the blend otherwise")
     given = given_weights(s)
+    runs = open_members(s.members)
+    if any(run.folder.resolve() == Run.at(s.run).folder.resolve() for run in runs.values()):
+        raise ValueError(f"--run {s.run!r} is one of the members: name the blend otherwise")
+    Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     members = valid_predictions(runs, valid.dataset.ids)
@@ -69,66 +68,74 @@ def main(argv=None) -> float:
     test_members = aligned_members({name: run.predictions("test") for name, run in runs.items()}) if test else {}
 
     vectors = [member.vectors for member in members.values()]
-    if given is None:
-        target_sums = valid.mean_targets() * np.bincount(valid.image_of_caption)[:, None]
-        groups = similarity_groups(valid.targets, valid.dataset.captions["id"].to_numpy(), s.similarity)
-        groups = groups[valid.dataset.ids].to_numpy()
-        blended, fold, fold_weights = cross_fitted(vectors, target_sums, groups, s.folds, s.seed)
-        weights, fitted = fit_weights(vectors, target_sums), f"fitted on valid, {len(valid.dataset)} images"
-        how = f"cross-fitted, {s.folds} folds"
+    if given is not None:
+        fitted = with_weights(vectors, given)
     else:
-        blended, weights, fitted, how = blend(vectors, given), given, "given", "given weights"
-    equal = blend(vectors, np.full(len(vectors), 1 / len(vectors)))
-    rows, combine, kind = blended, partial(blend, weights=weights), "blend"
-    bands = None
-    if s.method == "bands":
-        components = principal_components(train.targets.vectors)
-        rows, fold_bands = cross_fitted_bands(vectors, target_sums, components, fold)
-        bands = fit_bands(vectors, target_sums, components)
-        combine, kind = bands.predict, "bands"
+        fitted = fit_blend(vectors, valid, s.folds, s.similarity, s.seed)
+        if s.method == "bands":
+            fitted = with_bands(fitted, vectors, train, valid)
+    table = score_table(fitted, members, train, valid)
 
-    ids = valid.dataset.ids
-    scores = {name: valid.avg_cos(member) for name, member in members.items()}
-    best = max(scores, key=scores.get)
-    score = valid.avg_cos(Embeddings(ids, rows))
-    table = [(name, scores[name], weight) for name, weight in zip(members, weights)]
-    mean = np.repeat(train.mean_targets().mean(axis=0, keepdims=True), len(ids), axis=0)
-    table += [("mean training target", valid.avg_cos(Embeddings(ids, mean)), None)]  # the floor: one answer for all
-    table += [("equal weights", valid.avg_cos(Embeddings(ids, equal)), None)]
-    table += [(f"ensemble ({how})", valid.avg_cos(Embeddings(ids, blended)), None)]
-    if bands:
-        table += [(f"bands ({how})", score, None)]
+    run = save(fitted, members, test_members, table, valid, s)
+    show(fitted, table, list(members), valid, run)
+    return run.info["summary"]["avg_cos"]
 
-    info = {"members": list(members), "weights": [float(w) for w in weights], "weights_from": fitted}
-    run = Run.start(s.run, s, kind, overwrite=s.overwrite, **info)
-    if bands:
-        bands.save(run.folder / FILE)
-    run.save_predictions("valid", Embeddings(ids, rows, {"run": run.name, "blended": how}))
-    if test:
-        test_rows = combine([member.vectors for member in test_members.values()])
+
+def score_table(fitted: FittedBlend, members: Mapping[str, Embeddings], train, valid) -> pd.DataFrame:
+    """Avg-Cos of each member, with its weight, of the blend, and of what the blend must beat, on all pairs of valid."""
+
+    def scored(rows: np.ndarray) -> float:
+        return valid.avg_cos(Embeddings(valid.dataset.ids, rows))
+
+    rows = [(name, scored(member.vectors), weight) for (name, member), weight in zip(members.items(), fitted.weights)]
+    mean = np.repeat(train.mean_targets().mean(axis=0, keepdims=True), len(valid.dataset), axis=0)
+    equal = blend([member.vectors for member in members.values()], np.full(len(members), 1 / len(members)))
+    rows += [("mean training target", scored(mean), None)]  # the floor: one answer for all
+    rows += [("equal weights", scored(equal), None), (f"ensemble ({fitted.fitting})", scored(fitted.weighted), None)]
+    if fitted.bands:
+        rows += [(f"bands ({fitted.fitting})", scored(fitted.rows), None)]
+    return pd.DataFrame(rows, columns=["member", "avg_cos", "weight"])
+
+
+def save(fitted: FittedBlend, members, test_members, table: pd.DataFrame, valid: CaptionedDataset, s: Settings) -> Run:
+    """The run: its weights, out-of-fold rows of valid, rows of test by what was fitted on all of valid, scores."""
+    ids, weights = valid.dataset.ids, [float(weight) for weight in fitted.weights]
+    info = {"members": list(members), "weights": weights, "weights_from": fitted.origin}
+    run = Run.start(s.run, s, fitted.kind, overwrite=s.overwrite, **info)
+    if fitted.bands:
+        fitted.bands.save(run.folder / FILE)
+    run.save_predictions("valid", Embeddings(ids, fitted.rows, {"run": run.name, "blended": fitted.fitting}))
+    if test_members:
+        rows = fitted.predict([member.vectors for member in test_members.values()])
         test_ids = next(iter(test_members.values())).ids
-        run.save_predictions("test", Embeddings(test_ids, test_rows, {"run": run.name, **info}))
+        run.save_predictions("test", Embeddings(test_ids, rows, {"run": run.name, **info}))
     with atomic_file(run.folder / "scores.csv") as temporary:
-        pd.DataFrame(table, columns=["member", "avg_cos", "weight"]).to_csv(temporary, index=False)
-    if given is None:
-        for f, row in enumerate(fold_weights):
-            by_band = {"bands": fold_bands[f].weights} if bands else {}
-            run.log(fold=f, images=int((fold == f).sum()), weights=row.tolist(), **by_band)
+        table.to_csv(temporary, index=False)
+    for f, row in enumerate(() if fitted.fold is None else fitted.fold_weights):
+        by_band = {"bands": fitted.fold_bands[f].weights} if fitted.bands else {}
+        run.log(fold=f, images=int((fitted.fold == f).sum()), weights=row.tolist(), **by_band)
+    score = float(table["avg_cos"].iloc[-1])
     run.log(avg_cos=score)
-    size = {"valid_images": len(ids), "valid_pairs": len(valid.targets)}
-    run.finish(avg_cos=score, **size, members=scores, weights=dict(zip(members, info["weights"])))
+    scores = dict(zip(members, table["avg_cos"].tolist()))
+    counts = {"valid_images": len(ids), "valid_pairs": len(valid.targets)}
+    run.finish(avg_cos=score, **counts, members=scores, weights=dict(zip(members, weights)))
+    return run
 
-    width = max(len(name) for name, _, _ in table)
-    print(f"valid Avg-Cos over {len(valid.targets)} pairs, {len(ids)} images; weights {fitted}")
-    for name, value, weight in table:
-        print(f"  {name:<{width}}  {value:.4f}" + ("" if weight is None else f"  weight {weight:.3f}"))
-    if given is None:
-        spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fold_weights.T))
-        print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fold)))}")
-    if bands:
-        print("  bands: " + ", ".join(f"{name} {weights}" for name, weights in bands.weights.items()))
-    print(f"gain over the best member ({best}): {score - scores[best]:+.4f} -> {run.folder}")
-    return score
+
+def show(fitted: FittedBlend, table: pd.DataFrame, members: list[str], valid: CaptionedDataset, run: Run) -> None:
+    """Print the score table, how far the folds' weights differ, and what blending gains."""
+    width = table["member"].str.len().max()
+    print(f"valid Avg-Cos over {len(valid.targets)} pairs, {len(valid.dataset)} images; weights {fitted.origin}")
+    for name, value, weight in table.itertuples(index=False):
+        print(f"  {name:<{width}}  {value:.4f}" + ("" if np.isnan(weight) else f"  weight {weight:.3f}"))
+    if fitted.fold is not None:
+        spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fitted.fold_weights.T))
+        print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fitted.fold)))}")
+    if fitted.bands:
+        print("  bands: " + ", ".join(f"{name} {weights}" for name, weights in fitted.bands.weights.items()))
+    best = table[: len(members)].loc[table["avg_cos"][: len(members)].idxmax()]
+    gain = table["avg_cos"].iloc[-1] - best["avg_cos"]
+    print(f"gain over the best member ({best['member']}): {gain:+.4f} -> {run.folder}")
 
 
 def given_weights(s: Settings) -> np.ndarray | None:

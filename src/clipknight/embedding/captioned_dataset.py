@@ -138,6 +138,10 @@ class CaptionedDataset:
         sums = np.add.reduceat(np.asarray(self.targets.vectors, dtype=np.float32), starts, axis=0)
         return sums / np.bincount(self.image_of_caption, minlength=len(self.dataset))[:, None].astype(np.float32)
 
+    def target_sums(self) -> np.ndarray:
+        """(N, 384) each image's sum of targets, all that its pairs' cosines depend on."""
+        return self.mean_targets() * np.bincount(self.image_of_caption, minlength=len(self.dataset))[:, None]
+
     def avg_cos(self, predictions: Embeddings) -> float:
         """Che eq. 8 of `predictions` over all pairs of this dataset."""
         return avg_cos(predictions, self.targets, self.dataset.captions["id"].to_numpy())

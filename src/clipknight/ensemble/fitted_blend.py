@@ -1,0 +1,70 @@
+"""A blend with all that was fitted for it: out-of-fold rows of valid, and what blends any other rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.splits import similarity_groups
+from clipknight.ensemble.bands import BandBlend, cross_fitted_bands, fit_bands, principal_components
+from clipknight.ensemble.blending import blend, cross_fitted, fit_weights
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class FittedBlend:
+    """`rows` (N, D): the blend of valid's N images; `weights` (M,): one a member; `origin`: where those come from.
+
+    Where weights were fitted, `fold` (N,) and `fold_weights` (folds, M) say by which each row was blended. With bands,
+    `weighted` (N, D) are the rows by one weight a member, beside which those by `bands` and `fold_bands` stand.
+    """
+
+    rows: np.ndarray
+    weighted: np.ndarray
+    weights: np.ndarray
+    origin: str
+    fold: np.ndarray | None = None
+    fold_weights: np.ndarray | None = None
+    bands: BandBlend | None = None
+    fold_bands: Sequence[BandBlend] = ()
+
+    @property
+    def kind(self) -> str:
+        return "bands" if self.bands else "blend"
+
+    @property
+    def fitting(self) -> str:
+        """How the rows of valid were blended, for a table."""
+        return "given weights" if self.fold is None else f"cross-fitted, {len(self.fold_weights)} folds"
+
+    @property
+    def predict(self) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+        """From M members' rows (N, D) of any images to unit rows (N, D)."""
+        return self.bands.predict if self.bands else lambda members: blend(members, self.weights)
+
+
+def with_weights(members: Sequence[np.ndarray], weights: np.ndarray) -> FittedBlend:
+    """The blend by weights that somebody gives."""
+    rows = blend(members, weights)
+    return FittedBlend(rows, rows, weights, "given")
+
+
+def fit_blend(
+    members: Sequence[np.ndarray], valid: CaptionedDataset, folds: int, similarity: float, seed: int
+) -> FittedBlend:
+    """Weights for `members`' rows (N, D) of the valid images, cross-fitted over folds with no captions alike."""
+    target_sums = valid.target_sums()
+    groups = similarity_groups(valid.targets, valid.dataset.captions["id"].to_numpy(), similarity)
+    rows, fold, fold_weights = cross_fitted(members, target_sums, groups[valid.dataset.ids].to_numpy(), folds, seed)
+    origin = f"fitted on valid, {len(valid.dataset)} images"
+    return FittedBlend(rows, rows, fit_weights(members, target_sums), origin, fold, fold_weights)
+
+
+def with_bands(
+    fitted: FittedBlend, members: Sequence[np.ndarray], train: CaptionedDataset, valid: CaptionedDataset
+) -> FittedBlend:
+    """The same, with a weight for each member and band of the training targets' principal components."""
+    components, target_sums = principal_components(train.targets.vectors), valid.target_sums()
+    rows, fold_bands = cross_fitted_bands(members, target_sums, components, fitted.fold)
+    bands = fit_bands(members, target_sums, components)
+    return replace(fitted, rows=rows, bands=bands, fold_bands=fold_bands)
