@@ -5,6 +5,7 @@ python src/answer.py FOLDER --question "Is it raining?" --choices yes no
 python src/answer.py --questions questions.csv --train train.csv    # image,question; with answer (and kind): accuracy
 """
 
+import csv
 import json
 from dataclasses import dataclass, field
 from typing import Literal
@@ -119,7 +120,7 @@ def main(argv=None) -> pd.DataFrame:
     if "answer" in rows:
         table = table.assign(expected=rows["answer"], kind=rows["kind"])
     with atomic_file(s.out) as file:
-        table.to_csv(file, index=False)
+        table.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)  # a lone "\r" too
     for row in table.head(PRINTED).itertuples():
         print(f"{row.image}: {row.question} {row.answer}")
     print(f"{len(table):,} answers -> {s.out}")

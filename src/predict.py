@@ -52,7 +52,7 @@ def main(argv=None) -> Path:
     if s.split == "valid" and not s.out and run.info.get("members"):
         raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
     check_replaceable(out, s.overwrite)
-    dataset = image_folder(s.images) if s.images else images_of_split(run, s.split, s.data, s.device)
+    dataset = image_folder(s.images) if s.images else images_of_split(run, s.split, s.data, s.device, s.skip_unreadable)
     predictor = load_predictor(run, s.device)
 
     start = time.perf_counter()

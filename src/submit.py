@@ -10,7 +10,7 @@ from typing import Literal
 
 from clipknight.devices import DeviceSettings
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.submission import check_against_sample, read_submission, sample_ids, write_submission
+from clipknight.ensemble.submission import read_submission, sample_ids, write_submission
 from clipknight.errors import user_errors
 from clipknight.messages import a_few
 from clipknight.settings import parse
@@ -48,14 +48,12 @@ def main(argv=None) -> str:
     if others:
         print(f"left out: {others:,} predicted images that {sample or s.split} does not ask for")
     predictions = complete(predictions, asked, s)
-    if sample is not None:
-        check_against_sample(predictions, sample)
 
-    write_submission(predictions, s.out)
+    write_submission(predictions, s.out, sample)
     written = read_submission(s.out).aligned_to(predictions.ids)
     if not np.allclose(written.vectors, unit(predictions.vectors), atol=1e-6):
         raise ValueError(f"{s.out} does not read back as it was written")
-    against = "" if sample is None else ", the rows of sample_submission.csv"
+    against = "" if sample is None else ", the rows of sample_submission.csv in its order"
     print(f"{len(asked) * predictions.dim:,} rows, {len(asked):,} images x {predictions.dim}{against} -> {s.out}")
     return s.out
 

@@ -55,11 +55,11 @@ def test_lists_by_file(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([{"image_id": 1, "caption": "a"}, {"image_id": 2}, 5], "entry 2, 3 lacks image_id or caption"),
-        ([{"image_id": 1, "caption": None}], "entry 1 lacks"),
-        ({"annotations": [{"id": 1, "caption": "a"}]}, "annotation 1 lacks"),
-        ({"v.avi": ["one", 2], "w.avi": [], "x.avi": ["three"]}, "no captions at 'v.avi', 'w.avi'. Forms"),
-        ("7", "no captions at ''. Forms that are read: COCO results"),
+        ([{"image_id": 1, "caption": "a"}, {"image_id": 2}, 5], "in number 2 'caption' is missing"),
+        ([{"image_id": 1, "caption": None}], "in number 1 'caption' is null"),
+        ({"annotations": [{"id": 1, "caption": "a"}]}, "in number 1 'image_id' is missing"),
+        ({"v.avi": ["one", 2], "w.avi": [], "x.avi": ["three"]}, "no captions at 'v.avi': a list of 2. Forms"),
+        ("7", "holds 7. Forms that are read: COCO results"),
         ([], "has no captions"),
         ({}, "has no captions"),
         ('{"a": [', "line 1: broken JSON"),
@@ -84,6 +84,28 @@ def test_rows_of_images():
     assert rows_of_images(ids, names).tolist() == [1, 0, 2, -1, 0]
     with pytest.raises(ValueError, match="differ in their suffix alone: a"):
         rows_of_images(np.array(["a.gif", "a.mp4"]), pd.Series(["a"]))
+
+
+def test_karpathys_and_msrvtts_json_as_references(tmp_path):
+    image = {"filename": "COCO_7.jpg", "filepath": "val2014", "cocoid": 7, "split": "test"}
+    path = written(tmp_path, {"images": [image | {"sentences": [{"raw": "one"}, {"raw": "two"}]}]}, "dataset_coco.json")
+    for name in ("COCO_7", "COCO_7.jpg", "val2014/COCO_7", "7"):
+        rows, left_out = references_of(np.array([name], dtype=object), "c.json", path)
+        assert rows["caption"].tolist() == ["one", "two"] and left_out == 0
+    said = [{"video_id": f"video{n}", "caption": f"clip {n}", "sen_id": n} for n in (0, 1)]
+    path = written(tmp_path, {"videos": [], "sentences": said}, "test_videodatainfo.json")
+    assert pairs(path) == [("video0", "clip 0"), ("video1", "clip 1")]
+
+
+def test_names_in_another_unicode_form_are_the_same():
+    ids, names = np.array(["cafe\u0301.jpg", "b"], dtype=object), pd.Series(["caf\u00e9.jpg", "b"])
+    assert rows_of_images(ids, names).tolist() == [0, 1]
+
+
+def test_half_a_character_is_named_with_its_place(tmp_path):
+    path = written(tmp_path, '[{"image_id": 1, "caption": "a dog \\ud83d"}]')
+    with pytest.raises(ValueError, match="captions.json, number 1, caption: .*half a character"):
+        read_captions(path)
 
 
 def test_references_by_file_name(tmp_path):

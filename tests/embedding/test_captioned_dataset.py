@@ -1,6 +1,7 @@
 import shutil
+from dataclasses import make_dataclass
 
-from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings, SkippingSettings
 from clipknight.embedding.embeddings import Embeddings
 
 import numpy as np
@@ -88,3 +89,25 @@ def test_a_data_set_without_a_split_gets_one_by_similar_captions(coloured, tiny_
     assert made.dataset.has_splits and list((outputs / "embeddings" / "unsplit").glob("split-*-seed3.csv"))
     again = CaptionedDataset.read(folder, str(tiny_target_encoder), "cpu", seed=3)
     assert again.dataset.images["split"].tolist() == made.dataset.images["split"].tolist()
+
+
+def test_images_that_cannot_be_learned_from_are_left_out_when_asked(
+    coloured, colour_encoder, tmp_path, capsys, outputs
+):
+    folder = shutil.copytree(coloured, tmp_path / "damaged")
+    (folder / "Images" / "train03.png").write_bytes((folder / "Images" / "train03.png").read_bytes()[:100])
+    (folder / "Images" / "dev01.png").unlink()
+    settings = make_dataclass("Settings", [], bases=(DataSettings, SkippingSettings), frozen=True, kw_only=True)
+    options = {"data": str(folder), "target_encoder": str(colour_encoder), "device": "cpu"}
+    with pytest.raises(FileNotFoundError, match="dev01.png.*--skip_unreadable leaves them out"):
+        CaptionedDataset.of(settings(**options))
+    data = CaptionedDataset.of(settings(**options, skip_unreadable=True))
+    counts = data.dataset.images["split"].value_counts().to_dict()
+    assert counts == {"train": 23, "valid": 7, "test": 6} and "train03" not in set(data.dataset.ids)
+    assert data.targets.ids.tolist() == data.dataset.captions["caption_id"].tolist()
+    printed = capsys.readouterr().out
+    assert (
+        "1 files are named but not in" in printed and "1 images to learn from that cannot be read: train03" in printed
+    )
+    listed = (outputs / "left_out" / f"{tmp_path.name}-damaged-unreadable.csv").read_text()
+    assert listed.startswith("path,reason\n") and "train03.png,image file is truncated" in listed

@@ -62,6 +62,29 @@ def test_a_group_too_large_to_hold_out_is_trained_on():
     assert split.value_counts().to_dict() == {"train": 80, "valid": 10, "test": 10}
 
 
+@pytest.mark.parametrize("sizes", [[40], [39, 1], [38, 1, 1], [1, 1, 1], [2, 1], [1] * 7, [3, 3], [20, 20]])
+def test_no_split_is_empty(sizes):
+    """All captions alike, as those of radiographs; seven images, as the competition has in public; three."""
+    split = grouped_split(groups_of_sizes(sizes))
+    counts = split.value_counts().to_dict()
+    held_out = max(1, round(0.1 * sum(sizes)))
+    assert set(counts) == {"train", "valid", "test"} and counts["train"] >= sum(sizes) - 2 * held_out - 1
+    pd.testing.assert_series_equal(split, grouped_split(groups_of_sizes(sizes)))
+
+
+def test_too_few_images_are_refused_with_a_way_out():
+    with pytest.raises(ValueError, match="2 images with captions are too few to make train, valid, test of; name"):
+        grouped_split(groups_of_sizes([1, 1]))
+
+
+def test_that_alike_captions_are_parted_is_said(tmp_path, capsys):
+    dataset = unsplit(tmp_path / "data", [f"{i:02d}" for i in range(21)])
+    targets = Embeddings(dataset.captions["caption_id"], np.tile(unit(np.ones((1, 8))), (20, 1)))
+    counts = with_made_split(dataset, targets, tmp_path / "made").images["split"].value_counts().to_dict()
+    assert counts == {"train": 16, "valid": 2, "test": 3}  # one of them has no caption
+    assert "captions of 20 of 20 images are alike" in capsys.readouterr().out
+
+
 def test_the_seed_decides():
     groups = groups_of_sizes([2] * 50)
     pd.testing.assert_series_equal(grouped_split(groups, seed=3), grouped_split(groups, seed=3))

@@ -24,7 +24,8 @@ from clipknight.data.listing import (
     require_captions_to_learn,
 )
 from clipknight.data.media import Media
-from clipknight.data.table_layouts import SAMPLE
+from clipknight.data.names import positions
+from clipknight.data.table_layouts import SAMPLE, submission_ids
 from clipknight.messages import a_few
 from clipknight.paths import existing
 
@@ -65,6 +66,17 @@ class Dataset:
         if name not in SPLITS:
             raise ValueError(f"no split {name!r}; {', '.join(map(repr, SPLITS))}")
         return self._of(self.images[self.images["split"] == name])
+
+    def to_predict(self) -> "Dataset":
+        """The test split, and what a sample_submission asks for: the competition's own seven images have prompts."""
+        if self.sample_submission is None:
+            return self.split("test")
+        asked = positions(submission_ids(self.sample_submission)["name"], self.images["id"])
+        return self._of(self.images[(self.images["split"] == "test") | self.images.index.isin(asked)])
+
+    def without(self, ids: np.ndarray) -> "Dataset":
+        """Only the other images, and their captions."""
+        return self._of(self.images[~self.images["id"].isin(ids)])
 
     def first(self, count: int) -> "Dataset":
         """The first `count` images, and their captions."""

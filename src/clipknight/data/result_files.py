@@ -1,13 +1,16 @@
 """Files of captions by image, and which image among known ones each caption is of."""
 
 import json
-from collections.abc import Iterable, Mapping
+import posixpath
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 
 from clipknight.data.caption_table import read_caption_table
 from clipknight.data.folders import VIDEO_SUFFIXES
 from clipknight.data.images import IMAGE_SUFFIXES
-from clipknight.data.json_files import read_json
+from clipknight.data.json_files import ID, TEXT, is_of, read_json, records, shown
+from clipknight.data.json_layouts import karpathy_images
 from clipknight.data.listing import numbered
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
@@ -16,28 +19,36 @@ import numpy as np
 import pandas as pd
 
 FORMS = (
-    "COCO results, a list of {image_id, caption}; COCO annotations, {images, annotations}; "
-    "or lists of captions by file, {file: [caption, ...]}"
+    "COCO results, a list of {image_id, caption}; COCO annotations, {images, annotations}; Karpathy's and MSR-VTT's "
+    "JSON; or lists of captions by file, {file: [caption, ...]}"
 )
+RESULT = {"image_id": ID, "caption": TEXT}
+OTHER_NAMES = ("file", "id")
 
 
 def read_captions(path: str | Path) -> pd.DataFrame:
     """Rows of name (image id or file), caption, place and number, from a table (CSV, Parquet) or any JSON of FORMS.
 
-    COCO annotations have `file` too, the image's file name. ValueError with file and place for whatever is wrong.
+    Where a file knows its images by other names too (file names, ids), they are in OTHER_NAMES. ValueError with file
+    and place for whatever is wrong.
     """
     path = Path(path)
     if path.suffix.lower() != ".json":
         table = read_caption_table(path)
         return table.rows[["name", "caption", "number"]].assign(place=table.place)
     data = read_json(path)
-    if isinstance(data, dict) and isinstance(data.get("annotations"), list):
-        rows = _coco_rows(path, "annotation", data["annotations"])
-        files = {str(image.get("id")): image.get("file_name") for image in data.get("images", [])}
-        files = rows["name"].map(files)
-        rows = rows if files.isna().any() else rows.assign(file=files)
-    elif isinstance(data, list):
-        rows = _coco_rows(path, "entry", data)
+    if data in ([], {}):
+        raise ValueError(f"{path} has no captions")
+    if isinstance(data, list):
+        rows = _coco_rows(path, "entry", records(path, {"entries": data}, "entries", RESULT))
+    elif isinstance(data, dict) and isinstance(data.get("annotations"), list):
+        rows = _coco_annotations(path, data)
+    elif isinstance(data, dict) and isinstance(data.get("sentences"), list):  # MSR-VTT's
+        said = records(path, data, "sentences", {"video_id": TEXT, "caption": TEXT})
+        names, texts = ([entry[key] for entry in said] for key in ("video_id", "caption"))
+        rows = numbered(names, f"{path.name}, sentence", caption=texts)
+    elif isinstance(data, dict) and isinstance(data.get("images"), list):
+        rows = _karpathy_rows(path, karpathy_images(path, data))
     else:
         rows = _rows_by_file(path, data)
     if rows.empty:
@@ -73,7 +84,8 @@ def rows_of_images(ids: np.ndarray, names: pd.Series) -> np.ndarray:
     """
     media = sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     suffixes = rf"(?i)\.({'|'.join(media)})$"
-    names = names.str.replace("\\", "/", regex=False)
+    names = names.str.replace("\\", "/", regex=False).map(_composed)
+    ids = np.array([_composed(name) for name in ids], dtype=object)
     at = pd.Index(ids).get_indexer(names)
     if (at >= 0).all():
         return at
@@ -96,8 +108,9 @@ def references_of(
     if len(blank):
         raise ValueError(f"{references}: empty captions in rows {a_few(blank)}")
     at = rows_of_images(ids, rows["name"])
-    if "file" in rows and (at < 0).all():
-        at = rows_of_images(ids, rows["file"])
+    for other in OTHER_NAMES:
+        if other in rows and (at < 0).all():
+            at = rows_of_images(ids, rows[other])
     unknown = rows["name"][at < 0].unique()
     if len(unknown) and not allow_partial:
         raise ValueError(
@@ -124,25 +137,41 @@ def by_known_id(captions: pd.Series, ids: np.ndarray, place: str | Path) -> dict
     return dict(zip(ids[at], captions, strict=True))
 
 
-def _coco_rows(path: Path, kind: str, entries: list) -> pd.DataFrame:
-    complete = [
-        isinstance(entry, dict) and "image_id" in entry and isinstance(entry.get("caption"), str) for entry in entries
-    ]
-    if not all(complete):
-        wrong = [number for number, whole in enumerate(complete, 1) if not whole]
-        raise ValueError(f"{path}: {kind} {a_few(wrong)} lacks image_id or caption. Forms that are read: {FORMS}")
-    names = [str(entry["image_id"]) for entry in entries]
+def _composed(name: str) -> str:
+    """A name in the one of Unicode's forms that most systems write."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _coco_rows(path: Path, kind: str, entries: list[dict]) -> pd.DataFrame:
+    names = [str(entry["image_id"]) for entry in entries]  # a whole number or text
     return numbered(names, f"{path.name}, {kind}", caption=[entry["caption"] for entry in entries])
 
 
+def _coco_annotations(path: Path, data: dict) -> pd.DataFrame:
+    rows = _coco_rows(path, "annotation", records(path, data, "annotations", RESULT))
+    if not data.get("images"):
+        return rows
+    images = records(path, data, "images", {"id": ID})
+    files = rows["name"].map({str(image["id"]): image.get("file_name") for image in images})
+    return rows if not files.map(lambda file: isinstance(file, str)).all() else rows.assign(file=files)
+
+
+def _karpathy_rows(path: Path, images: list[dict]) -> pd.DataFrame:
+    said = [(image, sentence["raw"]) for image in images for sentence in image["sentences"]]
+    rows = numbered(
+        [image["filename"] for image, _ in said], f"{path.name}, caption", caption=[text for _, text in said]
+    )
+    folders = [posixpath.join(image.get("filepath") or "", image["filename"]) for image, _ in said]
+    ids = [str(image["cocoid"]) if is_of(image.get("cocoid"), ID) else "" for image, _ in said]
+    return rows.assign(file=pd.array(folders, dtype="str"), id=pd.array(ids, dtype="str"))
+
+
 def _rows_by_file(path: Path, data) -> pd.DataFrame:
-    lists = data.items() if isinstance(data, dict) else [("", None)]
-    lists = {name: [texts] if isinstance(texts, str) else texts for name, texts in lists}
-    if wrong := [name for name, texts in lists.items() if not _are_captions(texts)]:
-        raise ValueError(f"{path}: no captions at {a_few(map(repr, wrong))}. Forms that are read: {FORMS}")
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds {shown(data)}. Forms that are read: {FORMS}")
+    lists = {name: [texts] if isinstance(texts, str) else texts for name, texts in data.items()}
+    for name, texts in lists.items():
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{path}: no captions at {shown(name)}: {shown(texts)}. Forms that are read: {FORMS}")
     names = [name for name, texts in lists.items() for _ in texts]
     return numbered(names, f"{path.name}, caption", caption=[text for texts in lists.values() for text in texts])
-
-
-def _are_captions(texts: Iterable) -> bool:
-    return isinstance(texts, list) and bool(texts) and all(isinstance(text, str) for text in texts)

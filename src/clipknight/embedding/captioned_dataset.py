@@ -8,6 +8,7 @@ from clipknight.data.caption_augmentation import with_variants
 from clipknight.data.caption_filter import listed_captions
 from clipknight.data.caption_table import Columns
 from clipknight.data.datasets import Dataset, read_dataset
+from clipknight.data.left_out import unreadable_ids
 from clipknight.data.listing import among
 from clipknight.devices import DeviceSettings
 from clipknight.embedding.cache import CACHE, target_embeddings
@@ -56,10 +57,10 @@ class KeptDataSettings(DataSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SkippingSettings:
-    """Settings of predicting the splits"""
+    """Settings of learning from images and predicting the splits"""
 
     skip_unreadable: bool = without_effect(False)
-    """predict the test split without its unreadable images, instead of stopping with their list"""
+    """go on without the images that are missing or cannot be read, listed in outputs/left_out, instead of stopping"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +80,26 @@ class CaptionedDataset:
         seed: int = 0,
         columns: Columns = Columns(),
         images: str | None = None,
+        skip_unreadable: bool | None = None,
     ) -> "CaptionedDataset":
-        """Read the folder, encode its captions (cached), and make a split where it names none."""
-        dataset = read_dataset(data, columns, images)
+        """Read the folder, encode its captions (cached), and make a split where it names none.
+
+        `skip_unreadable` leaves out images that are missing and, but for test images, those that cannot be read.
+        """
+        dataset = read_dataset(data, columns, images, skip_unreadable)
         targets = target_embeddings(load_target_encoder(target_encoder, device), dataset, name=target_encoder)
-        return cls(with_made_split(dataset, targets, Path(CACHE) / dataset.name, seed), targets, target_encoder)
+        dataset = with_made_split(dataset, targets, Path(CACHE) / dataset.name, seed)
+        if skip_unreadable and dataset.media == "image":
+            to_learn = dataset.images[dataset.images["split"] != "test"]
+            dataset = dataset.without(unreadable_ids(to_learn, dataset.root))
+            targets = targets.aligned_to(dataset.captions["caption_id"])
+        return cls(dataset, targets, target_encoder)
 
     @classmethod
     def of(cls, s: DataSettings) -> "CaptionedDataset":
         """The dataset that a script's settings name, filtered where they can say so."""
-        data = cls.read(s.data, s.target_encoder, s.device, s.seed, s.columns, s.images or None)
+        skip = s.skip_unreadable if isinstance(s, SkippingSettings) else None
+        data = cls.read(s.data, s.target_encoder, s.device, s.seed, s.columns, s.images or None, skip)
         return data.keeping(s.keep) if isinstance(s, KeptDataSettings) and s.keep else data
 
     def split(self, name: str) -> "CaptionedDataset":

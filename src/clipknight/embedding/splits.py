@@ -45,11 +45,27 @@ def similarity_groups(targets: Embeddings, image_ids: np.ndarray, threshold: flo
 def grouped_split(groups: pd.Series, shares: dict[str, float] = SHARES, seed: int = 0) -> pd.Series:
     """Split of each image, whole groups at a time, seeded: each group goes where the most room is left.
 
-    A group too large for any held-out share goes to the first split named.
+    A group too large for any held-out share goes to the first split named. No split is left empty: where whole groups
+    would leave one so, as where all captions are alike, the images of the largest group are shared out one by one.
+    ValueError for fewer images than splits.
     """
+    if len(groups) < len(shares):
+        raise ValueError(
+            f"{len(groups)} images with captions are too few to make {', '.join(shares)} of; name their splits "
+            "yourself, in a column 'split' of the table"
+        )
+    split = _shared_out(groups, shares, seed)
+    if set(split) < set(shares):
+        largest = groups == groups.value_counts().idxmax()
+        single = groups.max() + 1 + np.arange(len(groups))
+        split = _shared_out(groups.where(~largest, single), shares, seed)
+    return split
+
+
+def _shared_out(groups: pd.Series, shares: dict[str, float], seed: int) -> pd.Series:
     sizes = groups.value_counts()
     order = np.random.default_rng(seed).permutation(np.sort(sizes.index))
-    room = {name: share * len(groups) for name, share in shares.items()}
+    room = {name: max(1, share * len(groups)) for name, share in shares.items()}
     first = next(iter(shares))
     chosen = {}
     for group in sorted(order, key=lambda g: -sizes[g]):  # stable: the permutation breaks ties
@@ -67,10 +83,17 @@ def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, s
     digest = hashlib.sha256("\n".join(dataset.ids).encode()).hexdigest()[:12]  # datasets may share a folder's name
     file = Path(folder) / f"split-{digest}-seed{seed}.csv"
     if in_main_process() and not file.is_file():
-        split = grouped_split(similarity_groups(targets, dataset.captions["id"].to_numpy()), seed=seed)
+        groups = similarity_groups(targets, dataset.captions["id"].to_numpy())
+        split = grouped_split(groups, seed=seed)
         with atomic_file(file) as temporary:
             split.rename_axis("id").rename("split").to_csv(temporary)
         print(f"{dataset.name} names no split: made one by groups of similar captions, {file}")
+        if (split.groupby(groups).nunique() > 1).any():
+            alike = groups.value_counts().max()
+            print(
+                f"captions of {alike:,} of {len(groups):,} images are alike, and they were shared out one by one: "
+                "valid and test hold captions that train has too, and flatter. A split of your own goes before this one"
+            )
     wait_for_everyone()
     split = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="id")["split"]
     # Images without captions cannot be grouped or scored: they are there to be predicted.

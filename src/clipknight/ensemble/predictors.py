@@ -47,6 +47,6 @@ def save_split_predictions(run: Run, dataset: Dataset, s) -> None:
     """
     predictor = load_predictor(run, s.device)
     run.save_predictions("valid", predictor.predict(dataset.split("valid"), workers=s.workers))
-    if len(test := dataset.split("test")):
+    if len(test := dataset.to_predict()):
         rows = predictor.predict(test, workers=s.workers, skip_unreadable=s.skip_unreadable)
         run.save_predictions("test", rows)

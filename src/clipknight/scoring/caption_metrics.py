@@ -1,10 +1,12 @@
 """Captions against references: BLEU, METEOR, ROUGE-L, CIDEr and SPICE as COCO's evaluation defines them."""
 
 import importlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from clipknight.messages import a_few
 from clipknight.scoring.java import JavaFailed, java_path
+from clipknight.scoring.languages import warning_for
 
 METRICS = ("Bleu", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 
@@ -33,6 +35,8 @@ def caption_scores(
 
     metrics = set(metrics)
     _check(candidates, references, metrics)
+    if warning := warning_for([*candidates.values(), *(text for texts in references.values() for text in texts)]):
+        print(warning, file=sys.stderr)
     ids = list(candidates)
     ends = [len(references[i]) for i in ids]
     tokens = iter(ptb_tokens([*(candidates[i] for i in ids), *(text for i in ids for text in references[i])]))

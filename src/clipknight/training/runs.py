@@ -203,14 +203,20 @@ class Run:
             temporary.write_text(json.dumps(info, indent=1), encoding="utf-8")
 
 
-def images_of_split(run: Run, split: str, data: str = "", device: str = "auto") -> Dataset:
-    """The images of a split of `data`, or of what the run was made on; a dataset without splits gets its made one."""
+def images_of_split(
+    run: Run, split: str, data: str = "", device: str = "auto", skip_unreadable: bool | None = None
+) -> Dataset:
+    """The images of a split of `data`, or of what the run was made on; a dataset without splits gets its made one.
+
+    `skip_unreadable` leaves out those that are missing.
+    """
     settings = known_settings(DataSettings, run.folder / "settings.yaml")
     settings = dataclasses.replace(settings, device=device, **({"data": data} if data else {}))
-    dataset = read_dataset(settings.data, settings.columns, settings.images or None)
+    dataset = read_dataset(settings.data, settings.columns, settings.images or None, skip_unreadable)
     if not dataset.has_splits and len(dataset.captions):
-        dataset = CaptionedDataset.of(settings).dataset
-    part = dataset.split(split)
+        options = settings.target_encoder, settings.device, settings.seed, settings.columns, settings.images or None
+        dataset = CaptionedDataset.read(settings.data, *options, skip_unreadable).dataset
+    part = dataset.to_predict() if split == "test" else dataset.split(split)
     if not len(part):
         raise ValueError(f"no image in {split!r}: {dataset.summary()}")
     return part
