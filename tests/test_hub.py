@@ -162,9 +162,9 @@ def test_a_repository_without_weights(hub, tiny_clip, tmp_path):
 def test_no_program_of_a_tokenizer_is_run(hub, tiny_clip, tmp_path):
     hub.models["org/program"] = tmp_path
     save_file({}, tmp_path / "open_clip_model.safetensors")
-    config = (tiny_clip / "open_clip_config.json").read_text()
+    config = (tiny_clip / "open_clip_config.json").read_text(encoding="utf-8")
     trusted = '"text_cfg": {"hf_tokenizer_name": "org/program", "tokenizer_kwargs": {"trust_remote_code": true}, '
-    (tmp_path / "open_clip_config.json").write_text(config.replace('"text_cfg": {', trusted))
+    (tmp_path / "open_clip_config.json").write_text(config.replace('"text_cfg": {', trusted), encoding="utf-8")
     with pytest.raises(ValueError, match="a program of its own, which is never run"):
         load_clip("hf-hub:org/program", "cpu")
 

@@ -121,7 +121,7 @@ def commands(shared, tmp_path) -> dict[str, tuple[str, list[str], list[Path]]]:
 def test_kills(shared, tmp_path, name):
     script, argv, made = commands(shared, tmp_path)[name]
     foreign = tmp_path / "foreign.txt"
-    foreign.write_text("precious")
+    foreign.write_text("precious", encoding="utf-8")
     untouched = digests([shared["coloured"], foreign])
     start = time.monotonic()
     remove(made)

@@ -48,7 +48,7 @@ def test_settings_and_lists_are_read(tmp_path):
 def test_anything_else_is_refused_in_one_line_within_a_second(tmp_path, monkeypatch, text, problem):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "f.yaml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     begin = time.process_time()
     with pytest.raises(ValueError, match=problem) as refused:
         read_yaml(file)

@@ -175,9 +175,9 @@ def test_a_folder_without_weights(tmp_path):
 def test_a_model_that_is_a_program_of_its_own_is_not_run_and_nothing_is_asked(tmp_path, monkeypatch):
     folder = tiny_models.write_language_model(tmp_path / "lm", "gpt2")
     own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **own}))
-    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, **own}), encoding="utf-8")
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()", encoding="utf-8")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the keyboard"))
     for load in (load_decoder, load_target_encoder):
         with pytest.raises(ValueError, match="lm' could not be loaded: .*Works offline") as error:

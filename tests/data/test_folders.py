@@ -30,7 +30,7 @@ def test_a_picture_is_read_whatever_its_suffix(picture, capsys):
 def test_what_else_a_folder_holds_is_counted_and_named_in_one_line(picture, capsys):
     folder = picture("a.png", "b.png")
     for name in ("c.eps", "d.eps", "e.eps", "notes.txt", "f", ".hidden", "Thumbs.db"):
-        (folder / name).write_text("no picture")
+        (folder / name).write_text("no picture", encoding="utf-8")
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
     assert walk(folder, IMAGE_SUFFIXES) == ["a.png", "b.png"]
     printed = capsys.readouterr().out

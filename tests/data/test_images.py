@@ -231,7 +231,9 @@ def test_heic_is_read_where_its_package_is(tmp_path):
 
 
 def test_a_program_is_no_picture(tmp_path):
-    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    (tmp_path / "a.jpg").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", encoding="utf-8"
+    )
     with pytest.raises(UnreadableImage, match="a.jpg: not an image"):
         read_image(tmp_path / "a.jpg")
 

@@ -30,10 +30,10 @@ def flickr8k(tmp_path):
     touch(tmp_path, *(f"Flicker8k_Dataset/{name}.jpg" for name in "abc"), "CrowdFlowerAnnotations.txt", "readme.txt")
     lines = ["a.jpg#0\tA child plays .", "a.jpg#1\tA dog , too .", "b.jpg#0\tTwo # dogs .", "c.jpg#0\tA cat ."]
     lines.append("c.jpg.1#0\tA picture that was never released .")
-    (tmp_path / "Flickr8k.token.txt").write_text("\n".join([*lines, ""]))
-    (tmp_path / "Flickr8k.lemma.token.txt").write_text("a.jpg#0\ta child play .\n")
+    (tmp_path / "Flickr8k.token.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    (tmp_path / "Flickr8k.lemma.token.txt").write_text("a.jpg#0\ta child play .\n", encoding="utf-8")
     for split, name in {"train": "a", "dev": "b", "test": "c"}.items():
-        (tmp_path / f"Flickr_8k.{split}Images.txt").write_text(f"{name}.jpg\n")
+        (tmp_path / f"Flickr_8k.{split}Images.txt").write_text(f"{name}.jpg\n", encoding="utf-8")
     return tmp_path
 
 
@@ -45,14 +45,14 @@ def test_flickr8k_as_released(flickr8k, capsys):
 
 
 def test_a_row_of_a_token_file_that_is_none_says_where(flickr8k):
-    (flickr8k / "Flickr8k.token.txt").write_text("a.jpg#0\tone\nb.jpg two\n")
+    (flickr8k / "Flickr8k.token.txt").write_text("a.jpg#0\tone\nb.jpg two\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"Flickr8k.token.txt, line 2: other lines of this file are name.jpg#0, a tab"):
         read_dataset(flickr8k)
 
 
 def test_flickr8k_on_kaggle_has_the_row_that_was_never_released(tmp_path):
     touch(tmp_path, "Images/a.jpg")
-    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,one\na.jpg.1,two\n")
+    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,one\na.jpg.1,two\n", encoding="utf-8")
     assert read_dataset(tmp_path).caption_lists() == {"a": ["one"]}
 
 
@@ -60,7 +60,7 @@ def test_flickr8k_on_kaggle_has_the_row_that_was_never_released(tmp_path):
 def test_flickr30k_with_commas_and_its_broken_row(tmp_path, row):
     touch(tmp_path, "flickr30k_images/1.jpg", "flickr30k_images/2.jpg")
     rows = ["image_name,comment_number,comment", '1.jpg, 0," Two ""young"" guys ."', row]
-    (tmp_path / "captions.txt").write_text("\n".join([*rows, ""]))
+    (tmp_path / "captions.txt").write_text("\n".join([*rows, ""]), encoding="utf-8")
     assert read_dataset(tmp_path).caption_lists() == {"1": ['Two "young" guys .'], "2": ["A dog runs ."]}
 
 
@@ -71,9 +71,11 @@ def write_msrvtt(folder, sentences_of_test=False):
     touch(folder, "TrainValVideo/video0.mp4", "TrainValVideo/video1.mp4", "TestVideo/video2.mp4")
     videos = [{"video_id": f"video{n}", "split": split} for n, split in enumerate(["train", "validate", "test"])]
     said = [{"video_id": f"video{n}", "caption": f"clip {n}"} for n in range(3)]
-    (folder / "train_val_videodatainfo.json").write_text(json.dumps({"videos": videos[:2], "sentences": said[:2]}))
+    (folder / "train_val_videodatainfo.json").write_text(
+        json.dumps({"videos": videos[:2], "sentences": said[:2]}), encoding="utf-8"
+    )
     test = {"videos": videos[2:]} | ({"sentences": said[2:]} if sentences_of_test else {})
-    (folder / "test_videodatainfo.json").write_text(json.dumps(test))
+    (folder / "test_videodatainfo.json").write_text(json.dumps(test), encoding="utf-8")
     return folder
 
 
@@ -97,7 +99,7 @@ def test_msrvtts_test_videos_may_have_no_sentences(tmp_path, sentences_of_test):
 def test_msrvtts_1ka_list_names_clips_without_their_suffix(tmp_path, header, columns):
     touch(tmp_path, "videos/video7020.mp4", "videos/video7021.mp4")
     rows = ["ret0,msr7020,video7020,a woman folds paper", "ret1,msr7021,video7021,a cat"]
-    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("\n".join([header, *rows]))
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
     data = read_dataset(tmp_path, columns)
     assert data.media == "video" and data.caption_lists() == {
         "video7020": ["a woman folds paper"],
@@ -108,7 +110,7 @@ def test_msrvtts_1ka_list_names_clips_without_their_suffix(tmp_path, header, col
 def test_msvds_list_of_descriptions(tmp_path):
     touch(tmp_path, "YouTubeClips/-4wsuPCjDBc_5_15.avi", "YouTubeClips/mv89psg6zh4_33_46.avi")
     lines = ["# MSVD", "", "-4wsuPCjDBc_5_15 a squirrel eats a peanut", "mv89psg6zh4_33_46 a bird  sings"]
-    (tmp_path / "AllVideoDescriptions.txt").write_text("\r\n".join(lines))
+    (tmp_path / "AllVideoDescriptions.txt").write_text("\r\n".join(lines), encoding="utf-8")
     data = read_dataset(tmp_path)
     assert data.media == "video" and data.caption_lists() == {
         "-4wsuPCjDBc_5_15": ["a squirrel eats a peanut"],
@@ -124,7 +126,7 @@ def write_coco(folder, part="val2014"):
     said = [{"id": 1, "image_id": 7, "caption": "a dog"}, {"id": 2, "image_id": 7, "caption": "a cat"}]
     (folder / "annotations").mkdir(exist_ok=True)
     file = folder / "annotations" / f"captions_{part}.json"
-    file.write_text(json.dumps({"images": images, "annotations": said}))
+    file.write_text(json.dumps({"images": images, "annotations": said}), encoding="utf-8")
     return file
 
 
@@ -139,7 +141,7 @@ def write_karpathy(folder):
         }
         for split, texts in sentences.items()
     ]
-    (folder / "dataset_coco.json").write_text(json.dumps({"images": images}))
+    (folder / "dataset_coco.json").write_text(json.dumps({"images": images}), encoding="utf-8")
     return folder / "dataset_coco.json"
 
 
@@ -179,14 +181,16 @@ def test_captions_are_read_without_any_image(tmp_path):
     ],
 )
 def test_karpathys_records_of_other_types_are_named(tmp_path, entry, message):
-    (tmp_path / "dataset.json").write_text(json.dumps({"images": [entry]}))
+    (tmp_path / "dataset.json").write_text(json.dumps({"images": [entry]}), encoding="utf-8")
     with pytest.raises(ValueError, match=f"dataset.json.*{message}"):
         read_dataset(tmp_path)
 
 
 def test_records_are_no_captions(tmp_path):
     touch(tmp_path, "a.jpg")
-    (tmp_path / "captions.json").write_text(json.dumps({"a.jpg": ["one", {"caption": "two", "id": 1}]}))
+    (tmp_path / "captions.json").write_text(
+        json.dumps({"a.jpg": ["one", {"caption": "two", "id": 1}]}), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="captions.json: a caption of 'a.jpg' is a record of caption, id, not text"):
         read_dataset(tmp_path)
 
@@ -239,7 +243,7 @@ def test_names_in_another_unicode_form_or_in_capitals_are_taken(tmp_path, capsys
     names = ["café", "über"]
     touch(tmp_path, *(f"Images/{unicodedata.normalize(on_disk, name)}.jpg" for name in names), "Images/plain.JPG")
     rows = [f"{unicodedata.normalize(named, name)}.jpg,{name}" for name in names]
-    (tmp_path / "captions.txt").write_text("\n".join(["image,caption", *rows, "plain.jpg,plain"]))
+    (tmp_path / "captions.txt").write_text("\n".join(["image,caption", *rows, "plain.jpg,plain"]), encoding="utf-8")
     data = read_dataset(tmp_path)
     assert sorted(caption for (caption,) in data.caption_lists().values()) == ["café", "plain", "über"]
     assert "3 names differ from their files' in Unicode form or capital letters alone" in capsys.readouterr().out
@@ -250,28 +254,28 @@ def test_names_in_another_unicode_form_or_in_capitals_are_taken(tmp_path, capsys
 def test_a_link_that_leads_nowhere_is_named(tmp_path):
     touch(tmp_path, "Images/a.jpg")
     (tmp_path / "Images" / "b.jpg").symlink_to("/nowhere/b.jpg")
-    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,x\nb.jpg,y\n")
+    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,x\nb.jpg,y\n", encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=r"1 files are named but not in .*b.jpg is a link that leads nowhere"):
         read_dataset(tmp_path)
 
 
 def test_a_file_of_a_kind_that_is_not_read_is_not_called_missing(tmp_path):
     touch(tmp_path, "Images/a.jpg")
-    (tmp_path / "Images" / "b.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0")
-    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,x\nb.eps,y\n")
+    (tmp_path / "Images" / "b.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0", encoding="utf-8")
+    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,x\nb.eps,y\n", encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=r"\(b.eps\); b.eps is there, but is of no kind that is read here"):
         read_dataset(tmp_path)
 
 
 def test_a_picture_under_another_suffix_that_a_table_names(tmp_path):
     Image.new("RGB", (4, 4)).save(touch(tmp_path, "x.jpg") / "a.download", "PNG")
-    (tmp_path / "t.csv").write_text("image,caption\na.download,x\n")
+    (tmp_path / "t.csv").write_text("image,caption\na.download,x\n", encoding="utf-8")
     assert read_dataset(tmp_path).caption_lists() == {"a": ["x"]}
 
 
 def test_missing_files_are_left_out_when_asked_and_listed(tmp_path, capsys, outputs):
     touch(tmp_path, "Images/a.jpg")
-    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,x\nb.jpg,y\n")
+    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,x\nb.jpg,y\n", encoding="utf-8")
     with pytest.raises(FileNotFoundError) as error:
         read_dataset(tmp_path)
     assert "--skip_unreadable" not in str(error.value)
@@ -281,4 +285,4 @@ def test_missing_files_are_left_out_when_asked_and_listed(tmp_path, capsys, outp
     printed = capsys.readouterr().out
     listed = outputs / "left_out" / f"{tmp_path.name}-Images-missing.csv"
     assert f"left out: captions.txt, line 3 (b.jpg), all in {listed}" in printed
-    assert listed.read_text() == 'name,place,number\nb.jpg,"captions.txt, line",3\n'
+    assert listed.read_text(encoding="utf-8") == 'name,place,number\nb.jpg,"captions.txt, line",3\n'

@@ -93,18 +93,18 @@ def test_a_folder_that_is_broken_is_one_line(tiny_clip, tmp_path, monkeypatch, b
     shutil.copytree(tiny_clip, folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the keyboard"))
-    config = (folder / "open_clip_config.json").read_text()
+    config = (folder / "open_clip_config.json").read_text(encoding="utf-8")
     if broken == "pickle":
         (folder / "open_clip_model.safetensors").unlink()
         (folder / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps(Program()))
     elif broken == "text program":
         own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
-        (folder / "config.json").write_text(json.dumps(own))
-        (folder / "own.py").write_text("open('ran', 'w').close()")
+        (folder / "config.json").write_text(json.dumps(own), encoding="utf-8")
+        (folder / "own.py").write_text("open('ran', 'w').close()", encoding="utf-8")
         config = config.replace('"text_cfg": {', f'"text_cfg": {{"hf_model_name": "{folder}", ')
     else:
         config = config.replace('"width": 32', broken) if "width" in broken else broken
-    (folder / "open_clip_config.json").write_text(config)
+    (folder / "open_clip_config.json").write_text(config, encoding="utf-8")
     with pytest.raises(ValueError, match="clip' could not be loaded: .*Works offline: encoder 'lite2-minilm'") as error:
         load_clip(str(folder), "cpu")
     assert len(str(error.value)) <= 500 and "\n" not in str(error.value)

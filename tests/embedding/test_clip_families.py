@@ -152,7 +152,10 @@ def test_a_run_of_before_keeps_the_activation_it_was_trained_with(folder, tmp_pa
         encoder.save(tmp_path / "new")
         encoder.save(tmp_path / "old")
         file = tmp_path / "old" / "encoder.json"
-        file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "activation"}))
+        file.write_text(
+            json.dumps({k: v for k, v in json.loads(file.read_text(encoding="utf-8")).items() if k != "activation"}),
+            encoding="utf-8",
+        )
         new, old = (load_clip(str(tmp_path / run), "cpu", "fp32") for run in ("new", "old"))
     gelus = [sum(isinstance(module, nn.GELU) for module in made.model.modules()) for made in (new, old)]
     assert gelus == [0, 4] and (new.activation, old.activation) == ("quick_gelu", "")

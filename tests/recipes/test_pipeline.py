@@ -209,8 +209,8 @@ GOOD = {"submit": {"run": "nowhere"}}
 def test_every_step_of_every_file_is_checked_before_the_first_runs(tmp_path, monkeypatch, entry, problem):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "run_step", lambda *_: pytest.fail("a step has run"))
-    (tmp_path / "first.yaml").write_text(yaml.safe_dump([GOOD]))
-    (tmp_path / "second.yaml").write_text(yaml.safe_dump([GOOD, GOOD, entry]))
+    (tmp_path / "first.yaml").write_text(yaml.safe_dump([GOOD]), encoding="utf-8")
+    (tmp_path / "second.yaml").write_text(yaml.safe_dump([GOOD, GOOD, entry]), encoding="utf-8")
     with pytest.raises(SystemExit) as refused:
         pipeline.main(["first.yaml", "second.yaml"])
     assert str(refused.value).startswith(f"error: second.yaml, step 3: {problem}")

@@ -68,7 +68,7 @@ def test_what_is_not_the_runs_own_stays(outputs, capsys):
     run = Run.start("runs/with_notes", Settings())
     run.save_predictions("valid", ROWS)
     run.log(epoch=0)
-    (run.folder / "thesis.txt").write_text("precious")
+    (run.folder / "thesis.txt").write_text("precious", encoding="utf-8")
     Run.start("runs/with_notes", Settings(lr=1), overwrite=True)
     assert sorted(path.name for path in run.folder.iterdir()) == ["run.json", "settings.yaml", "thesis.txt"]
     assert "thesis.txt is not of the run and stays" in capsys.readouterr().out
