@@ -1,6 +1,13 @@
 import json
 
-from clipknight.saved_files import load_weights, read_array, read_checkpoint, read_description, read_tensors
+from clipknight.saved_files import (
+    load_weights,
+    read_array,
+    read_checkpoint,
+    read_description,
+    read_noted_tensors,
+    read_tensors,
+)
 
 import numpy as np
 import pytest
@@ -83,6 +90,27 @@ def test_a_description_is_an_object(tmp_path, text, wrong):
     (tmp_path / "a.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"a.json {wrong}.*: make it anew"):
         read_description(tmp_path / "a.json", "make it anew")
+
+
+def test_what_a_file_says_nothing_of_and_values_of_another_type(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"dim": 3, "names": ["a"], "half": True}), encoding="utf-8")
+    description = read_description(file, "make it anew", dim=(int, float), names=(list,), other=(str,))
+    assert description == {"dim": 3, "names": ["a"], "half": True} and description.get("other") is None
+    with pytest.raises(ValueError, match="a.json says nothing of 'other': make it anew$"):
+        description["other"]
+    with pytest.raises(ValueError, match=r"a.json has names: \['a'\], which is no str or int: make it anew$"):
+        read_description(file, "make it anew", names=(str, int))
+    with pytest.raises(ValueError, match="half: True, which is no int"):
+        read_description(file, "make it anew", half=(int,))
+
+
+def test_tensors_and_what_is_noted_with_them(tmp_path):
+    save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors", {"found": "it"})
+    tensors, notes = read_noted_tensors(tmp_path / "a.safetensors", "make it anew")
+    assert tensors["w"].tolist() == [1, 1] and notes == {"found": "it"}
+    with pytest.raises(ValueError, match="a.safetensors says nothing of 'b': make it anew"):
+        tensors["b"]
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3)])

@@ -15,7 +15,7 @@ import pytest
 import tiny_models
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 CAPTIONS = ["a red picture", "everything here is blue, and much more of it than one would think", "cat"]
 PICTURE = Image.effect_mandelbrot((70, 50), (-2, -1.5, 1, 1.5), 20).convert("RGB")
@@ -267,6 +267,28 @@ def test_missing_weights_are_refused(tiny, tmp_path):
     save_file({n: t for n, t in load_file(file).items() if n != "visual.proj"}, file)
     with pytest.raises(ValueError, match="visual.proj"):
         load_clip(str(tmp_path / "run"), "cpu")
+
+
+def test_files_of_an_encoder_that_are_not_whole(tiny, tmp_path):
+    tiny.save(tmp_path / "run")
+    weights, description = tmp_path / "run" / "encoder.safetensors", tmp_path / "run" / "encoder.json"
+    whole, text = weights.read_bytes(), description.read_text(encoding="utf-8")
+    again = "make the encoder again by the command that trained it, with --overwrite"
+    saved = {"cut": whole[:5000], "shape": save({**load_file(weights), "visual.proj": torch.zeros(2, 2)})}
+    for content, wrong in (
+        (saved["cut"], "cannot be read as weights"),
+        (saved["shape"], "does not fit: size mismatch"),
+    ):
+        weights.write_bytes(content)
+        with pytest.raises(ValueError, match=f"encoder.safetensors {wrong}.*: {again}"):
+            load_clip(str(tmp_path / "run"), "cpu")
+    weights.write_bytes(whole)
+    for odd, wrong in (("{", "is no JSON"), ("{}", "says nothing of 'root'"), ('{"root": 5}', "has root: 5")):
+        description.write_text(odd, encoding="utf-8")
+        with pytest.raises(ValueError, match=f"encoder.json {wrong}.*: {again}"):
+            load_clip(str(tmp_path / "run"), "cpu")
+    description.write_text(text, encoding="utf-8")
+    load_clip(str(tmp_path / "run"), "cpu")
 
 
 # Fingerprints

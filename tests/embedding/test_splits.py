@@ -121,6 +121,16 @@ def test_a_made_split_is_saved_and_used_again(tmp_path, capsys):
     again = with_made_split(dataset, targets, tmp_path / "made", seed=5)
     assert dict(zip(again.images["id"], again.images["split"], strict=True)) == by_id | swap
     assert capsys.readouterr().out == ""
+    for odd in (
+        "",
+        "a\0",
+        "\n".join(saved[:9]),
+        "\n".join([*saved, saved[3]]),
+        "\n".join(saved).replace("test", "exam"),
+    ):
+        file.write_text(odd, encoding="utf-8")
+        with pytest.raises(ValueError, match="-seed5.csv does not give each image one of train, .*: delete it to make"):
+            with_made_split(dataset, targets, tmp_path / "made", seed=5)
 
 
 def test_a_split_of_its_own_is_kept(coloured, tmp_path):

@@ -103,8 +103,14 @@ def test_saved_and_loaded_predicts_the_same(tmp_path):
     again = BandBlend.load(tmp_path / "bands.safetensors")
     np.testing.assert_array_equal(again.predict(members), bands.predict(members))
     assert again.weights == bands.weights
-    with pytest.raises(FileNotFoundError, match="make the run again with src/blend.py"):
+    with pytest.raises(FileNotFoundError, match="make the run again by src/blend.py --method bands"):
         BandBlend.load(tmp_path / "none.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((tmp_path / "bands.safetensors").read_bytes()[:500])
+    save_file({"coefficients": np.eye(3, dtype=np.float32)[:2]}, tmp_path / "odd.safetensors", {"found": "{}"})
+    for name in ("cut", "odd"):
+        with pytest.raises(ValueError, match=f"{name}.safetensors .*: make the run again by src/blend.py"):
+            BandBlend.load(tmp_path / f"{name}.safetensors")
 
 
 def test_the_predictor_blends_by_bands_what_its_members_predict(tmp_path, monkeypatch):
@@ -130,10 +136,13 @@ def test_the_predictor_blends_by_bands_what_its_members_predict(tmp_path, monkey
     predictor = load_predictor(run, "cpu")
     assert isinstance(predictor, BandPredictor)
     np.testing.assert_allclose(predictor.predict("images").vectors, bands.predict(members), atol=1e-5)
+    fit_bands([*members, members[0]], target_sums, components, [4]).save(run.folder / FILE)
+    with pytest.raises(ValueError, match="stacker.safetensors blends 3 members, the run has 2: make the run again"):
+        load_predictor(run, "cpu")
 
 
 def test_a_run_by_the_trees_of_version_0_3_0_is_refused(tmp_path):
     file = tmp_path / "stacker.safetensors"
     save_file({"coefficients": np.eye(2, dtype=np.float32)}, file, {"found": '{"trees": 10}', "trees": "[]"})
-    with pytest.raises(ValueError, match="blends by trees, which ended with 0.3.0: make the run again by --method"):
+    with pytest.raises(ValueError, match="blends by trees, which ended with 0.3.0: make the run again by src/blend.py"):
         BandBlend.load(file)

@@ -200,3 +200,21 @@ def test_the_predictor_blends_what_its_members_predict(started, monkeypatch):
     assert predictions.ids.tolist() == ["a", "b"] and predictions.meta == {"run": "both"}
     np.testing.assert_allclose(predictions.vectors, blend([one.vectors, two.vectors[::-1]], [0.3, 0.7]))
     assert seen == [("images", {"batch_size": 7, "workers": 0, "skip_unreadable": True})] * 2
+
+
+@pytest.mark.parametrize(
+    "info, wrong",
+    [
+        ({"members": ["a"], "weights": [0.3, 0.7]}, "has 1 members and the weights 0.3, 0.7, not one number a member"),
+        ({"members": ["a", "b"], "weights": [0.3, "much"]}, "the weights 0.3, much, not one number a member"),
+        ({"members": ["a", "b"], "weights": [0.3, float("nan")]}, "not one number a member"),
+        ({"members": [], "weights": []}, "has 0 members"),
+        ({"members": "ab", "weights": [0.3, 0.7]}, "has members: 'ab', which is no list"),
+        ({"weights": [0.3, 0.7]}, "says nothing of 'members'"),
+        ({"members": ["a", "b"]}, "says nothing of 'weights'"),
+    ],
+)
+def test_a_run_that_says_its_members_and_weights_otherwise(started, info, wrong):
+    run = started("both", **info)
+    with pytest.raises(ValueError, match=f"both/run.json.* {wrong}.*again"):
+        load_predictor(run, "cpu")

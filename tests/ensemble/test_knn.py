@@ -359,6 +359,19 @@ def test_other_bad_input(data):
         DistanceWeightedKNN(5, weights=lambda d: d[:, 0]).fit(keys, values).predict(queries)
 
 
+def test_a_saved_index_that_is_cut_or_of_other_keys(data, tmp_path):
+    keys, values, _ = data
+    for name, rows in (("whole", 600), ("fewer", 500)):
+        DistanceWeightedKNN(5, index="ivf").fit(keys[:rows], values[:rows]).to_folder(tmp_path / name)
+    index = tmp_path / "whole" / "index.faiss"
+    index.write_bytes((tmp_path / "fewer" / "index.faiss").read_bytes())
+    with pytest.raises(ValueError, match="index.faiss has 500 rows of .* the keys are 600 of .*: fit it again"):
+        DistanceWeightedKNN.from_folder(tmp_path / "whole")
+    index.write_bytes(index.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="index.faiss is no whole index: fit it again"):
+        DistanceWeightedKNN.from_folder(tmp_path / "whole")
+
+
 def test_the_docstrings_example_runs():
     result = doctest.testmod(clipknight.ensemble.knn)
     assert result.attempted > 0 and result.failed == 0

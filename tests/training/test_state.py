@@ -113,6 +113,23 @@ def test_saved_and_loaded_it_goes_on_alike(tmp_path, ema):
     assert losses[0] == losses[1] and len(losses[0]) == 2
 
 
+def test_a_state_that_is_cut_or_of_another_model_is_refused(tmp_path):
+    state = a_state(tmp_path)
+    train(state, 5)
+    state.save()
+    file, other = state.run.last_state, nn.Linear(3, 7).state_dict()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match="state.pt is no whole checkpoint .*: begin anew, with --overwrite"):
+        a_state(tmp_path, resume=True)
+    torch.save({"model": other}, file)
+    with pytest.raises(ValueError, match="state.pt does not fit this training .*size mismatch.*: begin anew, with"):
+        a_state(tmp_path, resume=True)
+    torch.save({"model": state.model.state_dict()}, file)
+    with pytest.raises(ValueError, match="state.pt says nothing of 'optimizer': begin anew, with --overwrite"):
+        a_state(tmp_path, resume=True)
+
+
 def test_the_start_is_an_epoch_without_batches_whose_score_counts(tmp_path):
     state, kept = a_state(tmp_path, score_start=True), {}
     before = state.averaged.weight.clone()

@@ -19,6 +19,7 @@ from clipknight.embedding.packaged_clip import OFFLINE, PACKAGED
 from clipknight.embedding.pretrained_clip import load_pretrained
 from clipknight.files import atomic_file
 from clipknight.paths import existing
+from clipknight.saved_files import load_weights, read_description, read_tensors
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import VisionTransformer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import Compose
 
@@ -194,19 +195,21 @@ def _root(name: str, activation: str | None = None) -> ClipEncoder:
 
 def _adapted(folder: Path) -> ClipEncoder:
     """The encoder saved in `folder`: its root, with the weights that are its own."""
-    saved = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    remedy = "make the encoder again by the command that trained it, with --overwrite"
+    flags = dict.fromkeys(("joint", "projected", "locked_text"), (bool,))
+    saved = read_description(folder / "encoder.json", remedy, root=(str,), activation=(str,), **flags)
     base, _, size = saved["root"].partition("@")
     # Where nothing is said, the run is of 0.3.0, which trained it with open_clip's own config.
     encoder = _root(base, saved.get("activation", ""))
     encoder = encoder.at_size(int(size)) if size else encoder
-    weights = load_file(folder / "encoder.safetensors")
-    incompatible = encoder.model.load_state_dict(weights, strict=False)
+    weights = folder / "encoder.safetensors"
+    incompatible = load_weights(encoder.model, read_tensors(weights, remedy), weights, remedy, strict=False)
     if incompatible.unexpected_keys:
         raise ValueError(f"{folder}: weights that {saved['root']} has no place for: {incompatible.unexpected_keys[:3]}")
     missing = [n for n in incompatible.missing_keys if n.startswith("visual.") or not saved["locked_text"]]
     if missing:
         raise ValueError(f"{folder}: {len(missing)} weights of {saved['root']} are missing: {', '.join(missing[:3])}")
-    return replace(encoder, **{flag: saved[flag] for flag in ("joint", "projected", "locked_text")})
+    return replace(encoder, **{flag: saved[flag] for flag in flags})
 
 
 def _encoder_folder(name: str) -> Path | None:

@@ -95,6 +95,18 @@ def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, s
                 "valid and test hold captions that train has too, and flatter. A split of your own goes before this one"
             )
     wait_for_everyone()
-    split = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="id")["split"]
+    split = _read_split(file, dataset.captions["id"])
     # Images without captions cannot be grouped or scored: they are there to be predicted.
     return dataset.with_split(split.reindex(dataset.ids, fill_value="test"))
+
+
+def _read_split(file: Path, captioned: pd.Series) -> pd.Series:
+    """The saved split by image id. ValueError unless it gives every captioned image one of SHARES."""
+    try:
+        split = pd.read_csv(file, dtype=str, keep_default_na=False).set_index("id")["split"]
+        whole = split.isin(SHARES).all() and split.index.is_unique and captioned.isin(split.index).all()
+    except (ValueError, KeyError):  # no CSV, or other columns
+        whole = False
+    if not whole:
+        raise ValueError(f"{file} does not give each image one of {', '.join(SHARES)}: delete it to make it again")
+    return split

@@ -11,10 +11,10 @@ from pathlib import Path
 from clipknight.embedding.embeddings import unit
 from clipknight.ensemble.blending import BlendPredictor, blend_loss, fit_weights
 from clipknight.files import atomic_file
+from clipknight.saved_files import read_noted_tensors
 from clipknight.training.runs import Run
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 
@@ -43,16 +43,15 @@ class BandBlend:
 
     @classmethod
     def load(cls, file: str | Path) -> "BandBlend":
-        """What `save` wrote, or version 0.3.0. FileNotFoundError when there is none, ValueError for its trees."""
-        if not Path(file).is_file():
-            raise FileNotFoundError(f"no weights by bands in {file}: make the run again with src/blend.py")
-        with safe_open(file, "numpy") as saved:
-            about = saved.metadata()
-            if "trees" in about:
-                raise ValueError(
-                    f"{file} blends by trees, which ended with 0.3.0: make the run again by --method bands"
-                )
-            return cls(saved.get_tensor("coefficients"), json.loads(about["found"]))
+        """What `save` wrote, or version 0.3.0. Errors: those of `saved_files`, and ValueError for 0.3.0's trees."""
+        remedy = "make the run again by src/blend.py --method bands"
+        tensors, notes = read_noted_tensors(file, remedy)
+        if "trees" in notes:
+            raise ValueError(f"{file} blends by trees, which ended with 0.3.0: {remedy}")
+        coefficients = tensors["coefficients"].numpy()
+        if coefficients.ndim != 2 or len(coefficients) % coefficients.shape[1]:
+            raise ValueError(f"{file} holds coefficients of the shape {coefficients.shape}: {remedy}")
+        return cls(coefficients, json.loads(notes["found"]))
 
 
 def principal_components(targets: np.ndarray) -> np.ndarray:
@@ -116,6 +115,12 @@ class BandPredictor(BlendPredictor):
     def __init__(self, run: Run, device: str = "auto"):
         super().__init__(run, device)
         self.bands = BandBlend.load(run.folder / FILE)
+        rows, columns = self.bands.coefficients.shape
+        if rows != columns * len(self.members):
+            raise ValueError(
+                f"{run.folder / FILE} blends {rows // columns} members, the run has {len(self.members)}: "
+                f"make the run again by src/blend.py --method bands"
+            )
 
     def combined(self, members: Sequence[np.ndarray]) -> np.ndarray:
         return self.bands.predict(members)

@@ -129,9 +129,14 @@ class BlendPredictor:
     """Predictions of a blend for any images: each member's own, blended with the run's weights."""
 
     def __init__(self, run: Run, device: str = "auto"):
-        info = run.info
-        self.members = {name: load_predictor(Run.open(name), device) for name in info["members"]}
-        self.weights, self.name = info["weights"], run.name
+        names, self.weights, self.name = run.info["members"], run.info["weights"], run.name
+        numbers = all(isinstance(weight, (int, float)) and np.isfinite(weight) for weight in self.weights)
+        if not names or len(names) != len(self.weights) or not numbers:
+            raise ValueError(
+                f"{run.folder / 'run.json'} has {len(names)} members and the weights {a_few(self.weights)}, not one "
+                "number a member: make the run again by src/blend.py"
+            )
+        self.members = {name: load_predictor(Run.open(str(name)), device) for name in names}
 
     def predict(
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False

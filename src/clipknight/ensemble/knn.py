@@ -169,7 +169,8 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def from_folder(cls, folder):
         """Read what `to_folder` wrote, keys and values memory-mapped. Errors: those of `saved_files`."""
         folder, remedy = Path(folder), "fit it again"
-        params = read_description(folder / "params.json", remedy)
+        types = {"index": (str,), "index_params": (dict, type(None)), "n_neighbors": (int, type(None))}
+        params = read_description(folder / "params.json", remedy, **types)
         if unknown := set(params) - set(cls().get_params()):
             raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {remedy}")
         knn = cls(**params)
@@ -180,7 +181,7 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         for name, array in (("keys", knn.keys_), ("values", knn.values_)):
             if not np.isfinite([array.min(), array.max()]).all():  # without a copy of what may be larger than memory
                 raise ValueError(f"{folder / name}.npy holds NaN or infinity: {remedy}")
-        knn.index_ = None if knn.index == "exact" else faiss.read_index(str(folder / "index.faiss"))
+        knn.index_ = None if knn.index == "exact" else _read_index(folder / "index.faiss", knn.keys_.shape, remedy)
         knn._neighbors = NeighborSearch(knn.keys_, knn.metric, knn.index_)
         knn.n_features_in_ = knn.keys_.shape[1]
         return knn
@@ -238,3 +239,16 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 def _is_number(value, kind, least):
     return isinstance(value, kind) and not isinstance(value, bool) and least <= value < math.inf
+
+
+def _read_index(file, shape, remedy):
+    """faiss's index of the keys of that shape. ValueError for a broken file, and for an index of other keys."""
+    try:
+        index = faiss.read_index(str(file))
+    except RuntimeError as error:  # whose words name faiss's own source
+        raise ValueError(f"{file} is no whole index: {remedy}") from error
+    if (index.ntotal, index.d) != shape:
+        raise ValueError(
+            f"{file} has {index.ntotal:,} rows of {index.d}, the keys are {shape[0]:,} of {shape[1]}: {remedy}"
+        )
+    return index

@@ -8,7 +8,7 @@ from pathlib import Path
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.heads import make_head
+from clipknight.ensemble.heads import HEADS, make_head
 from clipknight.ensemble.views import image_predictions
 from clipknight.files import atomic_file
 from clipknight.saved_files import load_weights, read_description, read_tensors
@@ -73,8 +73,11 @@ class ModelAPredictor:
         if not (best / "head.json").is_file():
             raise FileNotFoundError(f"{best} has no head: the run {run.name!r} has not finished its first stage")
         self.encoder = load_clip(str(run.folder), device, run.settings["precision"])  # as Model B on this tower
-        remedy = f"train {run.name!r} again"
-        description = read_description(best / "head.json", remedy)
+        remedy = f"train it again by src/train_a.py --run {run.name} --overwrite"
+        types = {"head": (str,), "dim": (int,), "target_dim": (int,), "dropout": (int, float)}
+        description = read_description(best / "head.json", remedy, **types)
+        if description["head"] not in HEADS:
+            raise ValueError(f"{best / 'head.json'}: no head is called {description['head'][:80]!r}: {remedy}")
         self.head = make_head(description)
         weights = best / "head.safetensors"
         load_weights(self.head, read_tensors(weights, remedy), weights, remedy)

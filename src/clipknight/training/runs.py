@@ -35,6 +35,11 @@ KINDS_OF_OLD_RUNS = {
 }
 
 
+# The types of what run.json says.
+INFO = dict.fromkeys(("script", "kind", "predictor", "space", "weights_from", "encoder_fingerprint"), (str,))
+INFO |= {"finished": (bool,), "summary": (dict,), "members": (list,), "weights": (list,)}
+
+
 @dataclass(frozen=True)
 class Run:
     """A run's folder; see the module's head for what is in it."""
@@ -96,7 +101,8 @@ class Run:
 
     @property
     def info(self) -> dict:
-        return read_description(self.folder / "run.json", f"run {self.name!r} must be made again, with --overwrite")
+        remedy = f"run {self.name!r} must be made again, with --overwrite"
+        return read_description(self.folder / "run.json", remedy, **INFO)
 
     @property
     def kind(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from clipknight.files import atomic_file
 from clipknight.processes import in_main_process
+from clipknight.saved_files import read_checkpoint
 from clipknight.training.runs import Run
 
 import torch
@@ -181,15 +182,20 @@ class TrainingState:
 
     def load(self) -> None:
         """Take over what the run saved last. Runs saved before 0.4.0 have no scaler."""
-        state = torch.load(self.run.last_state, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"], strict=False)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.ema:
-            self.ema.module.load_state_dict(state["ema"], strict=False)
-        if self.accelerator.scaler and state.get("scaler"):
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.steps_done, self.position, _ = state["progress"]
+        remedy = "begin anew, with --overwrite in place of --resume"
+        state = read_checkpoint(self.run.last_state, remedy)
+        try:
+            self.model.load_state_dict(state["model"], strict=False)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            if self.ema:
+                self.ema.module.load_state_dict(state["ema"], strict=False)
+            if self.accelerator.scaler and state.get("scaler"):
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.steps_done, self.position, _ = state["progress"]
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # torch's, for what does not fit
+            reason = " ".join(str(error).split())[:160]
+            raise ValueError(f"{self.run.last_state} does not fit this training ({reason}): {remedy}") from error
         self.epoch_loss = state.get("epoch_loss", 0.0)
 
     def _kept_of(self, model: nn.Module) -> dict[str, Tensor]:
