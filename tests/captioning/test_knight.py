@@ -6,7 +6,7 @@ from clipknight.captioning.knight import Knight, load_knight, load_mapper, save_
 import pytest
 import torch
 from run_folders import files
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 DIM, K, END = 8, 3, 0
@@ -242,6 +242,32 @@ def test_a_mapper_of_another_dimension_is_refused(loaded, tmp_path):
 def test_a_run_without_a_finished_epoch(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no Knight: the run has not finished its first epoch"):
         load_knight(tmp_path)
+
+
+def test_files_of_a_knight_that_are_not_as_they_were_written(loaded, tmp_path):
+    save_knight(*loaded, {"n_neighbors": K}, tmp_path / "best")
+    model, description = tmp_path / "best" / "decoder" / "model.safetensors", tmp_path / "best" / "knight.json"
+    mapper, tensors = tmp_path / "best" / "mapper.safetensors", load_file(model)
+    first = next(name for name, tensor in tensors.items() if tensor.ndim == 2 and "embed" not in name)
+    odd_weights = {
+        "holds NaN or infinity": {**tensors, first: tensors[first] * torch.nan},
+        "holds no whole decoder": {**tensors, first: tensors[first][:1]},
+        "lacks weights of its decoder": {name: tensor for name, tensor in tensors.items() if name != first},
+    }
+    odd = [(model, save(weights, {"format": "pt"}), f"decoder {wrong}") for wrong, weights in odd_weights.items()]
+    odd += [(model, model.read_bytes()[:3000], "decoder holds no whole decoder")]
+    odd += [(model.parent / "tokenizer.json", b"{", "decoder holds no whole decoder")]
+    odd += [(mapper, mapper.read_bytes()[:300], "mapper.safetensors cannot be read as weights")]
+    odd += [(mapper, save({"w": torch.ones(1)}), "mapper.safetensors does not fit")]
+    odd += [(description, b"{}", "knight.json says nothing of 'dim'"), (description, b'{"dim": "8"}', "has dim: '8'")]
+    for file, content, wrong in odd:
+        whole = file.read_bytes()
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{wrong}.*: train the run again, with --overwrite") as refused:
+            load_knight(tmp_path / "best")
+        assert len(str(refused.value)) < 500 and "\n" not in str(refused.value)
+        file.write_bytes(whole)
+    load_knight(tmp_path / "best")
 
 
 def test_more_tokens_than_the_decoder_has_places_for(model, vectors):

@@ -3,6 +3,7 @@ import json
 from clipknight.embedding.embeddings import Embeddings, concatenate, unit
 
 import numpy as np
+import pandas as pd
 import pytest
 
 VECTORS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -82,6 +83,15 @@ def test_another_encoders_embeddings_are_refused(tmp_path):
 def test_no_embeddings_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no embeddings in .*nowhere"):
         Embeddings.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("bad, wrong", [(np.nan, "NaN or infinity in the vector of 'b'"), (1.0, "duplicate ids: a")])
+def test_broken_rows_are_named_with_their_folder(tmp_path, bad, wrong):
+    Embeddings(["a", "b"], np.eye(2, dtype=np.float32)).save(tmp_path / "rows")
+    np.save(tmp_path / "rows" / "vectors.npy", np.array([[1, 0], [0, bad]], dtype=np.float32))
+    pd.DataFrame({"id": ["a", "a"] if bad == 1 else ["a", "b"]}).to_parquet(tmp_path / "rows" / "ids.parquet")
+    with pytest.raises(ValueError, match=f"rows: {wrong}: delete .*rows, and the command that wrote it makes it again"):
+        Embeddings.load(tmp_path / "rows")
 
 
 def test_saving_over_keeps_the_old_rows_if_it_fails(tmp_path, monkeypatch):

@@ -151,6 +151,23 @@ def test_an_unknown_run_lists_those_there_are():
         Run.open("knwon")
 
 
+@pytest.mark.parametrize(
+    "file, text, wrong",
+    [
+        ("run.json", '{"kind": 5}', "run.json has kind: 5, which is no str"),
+        ("run.json", '{"finished": 1}', "run.json has finished: 1, which is no bool"),
+        ("run.json", "[]", "run.json holds a list"),
+        ("settings.yaml", "encoder: [1]", r"settings.yaml has encoder: \[1\], which is no str"),
+        ("settings.yaml", "lr: 1.0", "settings.yaml says nothing of 'data'"),
+    ],
+)
+def test_what_a_run_says_is_checked(outputs, file, text, wrong):
+    run = Run.start("runs/said", Settings(), "model_a", overwrite=True)
+    (run.folder / file).write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{wrong}.*: run 'runs/said' must be made again, with --overwrite"):
+        run.finished, run.settings["data"]
+
+
 def test_events(outputs):
     run = Run.start("runs/events", Settings())
     assert run.events() == []

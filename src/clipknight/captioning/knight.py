@@ -11,14 +11,23 @@ from pathlib import Path
 from clipknight.captioning.mappers import Mapper, QueryMapper
 from clipknight.embedding.scaling import root_scaled
 from clipknight.files import atomic_folder
-from clipknight.saved_files import read_description
+from clipknight.messages import a_few, shortened
+from clipknight.saved_files import load_weights, read_description, read_tensors
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORED = -100  # label of a position that is not learnt
+AGAIN = "train the run again, with --overwrite"
+TYPES = {
+    "dim": (int,),
+    "queries": (int,),
+    "n_neighbors": (int,),
+    "method": (str,),
+    "options": (dict,),
+}  # in knight.json
 
 
 class Knight(nn.Module):
@@ -105,17 +114,17 @@ def save_knight(
 def load_knight(folder: Path) -> tuple[Knight, PreTrainedTokenizerBase, dict]:
     """(model in evaluation mode, tokenizer, description) of a folder that `save_knight` wrote."""
     description = knight_description(folder)
-    decoder = AutoModelForCausalLM.from_pretrained(folder / "decoder", dtype="float32")
+    decoder, tokenizer = _load_decoder(folder / "decoder")
     model = Knight(decoder, description["dim"], queries=description.get("queries", 0))
     load_mapper(model, folder)
-    return model.eval(), AutoTokenizer.from_pretrained(folder / "decoder"), description
+    return model.eval(), tokenizer, description
 
 
 def knight_description(folder: Path) -> dict:
     """What was saved with a decoder: its sizes, `space`, `n_neighbors`, and the `method` that it was trained for."""
     if not (folder / "knight.json").is_file():
         raise FileNotFoundError(f"{folder} holds no Knight: the run has not finished its first epoch")
-    description = read_description(folder / "knight.json", "train the run again, with --overwrite")
+    description = read_description(folder / "knight.json", AGAIN, **TYPES)
     if "method" not in description and "n_neighbors" in description:  # of an early run
         description["method"] = "knight" if description["n_neighbors"] else "direct"
     return description
@@ -123,10 +132,28 @@ def knight_description(folder: Path) -> dict:
 
 def load_mapper(model: Knight, folder: Path) -> None:
     """Give `model` the mapper of another run, in `folder`. ValueError when it does not fit."""
-    saved, own = json.loads((folder / "knight.json").read_text(encoding="utf-8")), model.mapper.sizes
+    saved, own = knight_description(folder), model.mapper.sizes
     if saved["dim"] != own["dim"]:
         raise ValueError(f"{folder} maps vectors of {saved['dim']} numbers, the corpus has vectors of {own['dim']}")
     if saved.get("queries", 0) != own.get("queries", 0):
         raise ValueError(f"{folder} has a mapper of {saved.get('queries', 0)} queries, not of {own.get('queries', 0)}")
-    weights = load_file(folder / "mapper.safetensors")
-    model.mapper.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    file = folder / "mapper.safetensors"
+    weights = {name: tensor.float() for name, tensor in read_tensors(file, AGAIN).items()}
+    load_weights(model.mapper, weights, file, AGAIN)
+
+
+def _load_decoder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """ValueError for weights that are cut, lacking, not finite or of other shapes, and for a broken tokenizer."""
+    options = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        decoder, loaded = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="float32", output_loading_info=True, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    except Exception as error:  # transformers, safetensors and tokenizers each raise their own
+        raise ValueError(f"{folder} holds no whole decoder ({shortened(error, 160)}): {AGAIN}") from error
+    if lacking := loaded["missing_keys"]:  # transformers would draw them at random
+        raise ValueError(f"{folder} lacks weights of its decoder, {a_few(sorted(lacking), 3)}: {AGAIN}")
+    if odd := [name for name, tensor in decoder.named_parameters() if not tensor.isfinite().all()]:
+        raise ValueError(f"{folder} holds NaN or infinity in {odd[0]}: {AGAIN}")
+    return decoder, tokenizer

@@ -1,12 +1,11 @@
 """Training a decoder on captions alone: what train_knight.py and train_maccap.py share."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from clipknight.captioning.caption_batches import TokenizedCaptions, caption_batches
 from clipknight.captioning.decoders import decoder_folder, set_dropout
-from clipknight.captioning.knight import Knight, load_mapper, save_knight
+from clipknight.captioning.knight import Knight, knight_description, load_mapper, save_knight
 from clipknight.data.datasets import Dataset
 from clipknight.devices import pick_precision
 from clipknight.processes import wait_for_everyone
@@ -30,8 +29,7 @@ def take_over_mapper(model: Knight, decoder: str) -> None:
     best = run_of(decoder)
     if best is None:
         return
-    kept = json.loads((best / "knight.json").read_text(encoding="utf-8"))
-    if kept.get("queries") != model.mapper.sizes.get("queries"):
+    if knight_description(best).get("queries") != model.mapper.sizes.get("queries"):
         print(f"{decoder}: its decoder is taken, its mapper is of another kind")
     else:
         load_mapper(model, best)

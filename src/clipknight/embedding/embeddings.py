@@ -94,7 +94,11 @@ class Embeddings:
         ids = _read_ids(folder / "ids.parquet", remedy)
         regions = folder / "regions.npy"
         regions = read_array(regions, remedy, rows=len(ids), ndims=(3,)) if regions.is_file() else None
-        return cls(ids, read_array(folder / "vectors.npy", remedy, rows=len(ids)), meta, regions)
+        vectors = read_array(folder / "vectors.npy", remedy, rows=len(ids))
+        try:
+            return cls(ids, vectors, meta, regions)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}: {remedy}") from error
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:

@@ -21,7 +21,7 @@ from clipknight.embedding.embeddings import Embeddings
 from clipknight.files import atomic_file
 from clipknight.paths import OUTPUTS, existing
 from clipknight.processes import in_main_process, wait_for_everyone
-from clipknight.saved_files import read_description
+from clipknight.saved_files import Description, read_description
 from clipknight.settings import changes_result, known_settings, load_settings, save_settings
 from clipknight.training.run_folders import check_name, claim, clear, refuse_unless_free, release
 
@@ -33,11 +33,12 @@ KINDS_OF_OLD_RUNS = {
     "clipknight.blending:BlendPredictor": "blend",
     "clipknight.stacking:StackPredictor": "bands",
 }
-
-
-# The types of what run.json says.
-INFO = dict.fromkeys(("script", "kind", "predictor", "space", "weights_from", "encoder_fingerprint"), (str,))
-INFO |= {"finished": (bool,), "summary": (dict,), "members": (list,), "weights": (list,)}
+# The types of what run.json says, and of those settings that other scripts than the run's own read.
+INFO = dict.fromkeys(("script", "kind", "predictor", "weights_from", "encoder_fingerprint"), (str,))
+INFO |= dict.fromkeys(("members", "weights", "space"), (list,)) | {"finished": (bool,), "summary": (dict,)}
+SETTINGS = dict.fromkeys(("data", "encoder", "target_encoder", "precision", "features", "from_", "decoder"), (str,))
+SETTINGS |= dict.fromkeys(("space", "corpus_separator", "image_column", "caption_column", "split_column"), (str,))
+SETTINGS |= {"corpus": (list,), "corpus_share": (int, float), "seed": (int,), "flip_tta": (bool,), "tta_sizes": (list,)}
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,20 @@ class Run:
         return str(self.folder.relative_to(OUTPUTS)) if self.folder.is_relative_to(OUTPUTS) else str(self.folder)
 
     @property
-    def settings(self) -> dict:
-        return load_settings(self.folder / "settings.yaml")
+    def settings(self) -> Description:
+        file = self.folder / "settings.yaml"
+        settings = Description(load_settings(file), file, self._remedy)
+        settings.check(**SETTINGS)
+        return settings
 
     @property
-    def info(self) -> dict:
-        remedy = f"run {self.name!r} must be made again, with --overwrite"
-        return read_description(self.folder / "run.json", remedy, **INFO)
+    def info(self) -> Description:
+        return read_description(self.folder / "run.json", self._remedy, **INFO)
+
+    @property
+    def _remedy(self) -> str:
+        """For files that are not as the run wrote them."""
+        return f"run {self.name!r} must be made again, with --overwrite"
 
     @property
     def kind(self) -> str:
