@@ -109,5 +109,5 @@ def test_images_that_cannot_be_learned_from_are_left_out_when_asked(
     assert (
         "1 files are named but not in" in printed and "1 images to learn from that cannot be read: train03" in printed
     )
-    listed = (outputs / "left_out" / f"{tmp_path.name}-damaged-unreadable.csv").read_text()
+    listed = (outputs / "left_out" / f"{tmp_path.name}-damaged-unreadable.csv").read_text(encoding="utf-8")
     assert listed.startswith("path,reason\n") and "train03.png,image file is truncated" in listed

@@ -123,7 +123,9 @@ def test_a_sample_in_any_order_is_served_in_its_order(tmp_path, order, monkeypat
     sample = text(tmp_path / "sample.csv", *(f"{row},0" for row in rows))
     predicted = embeddings(["10", "100", "9"], dim=2)
     write_submission(predicted, tmp_path / "s.csv", sample)
-    assert [line.partition(",")[0] for line in (tmp_path / "s.csv").read_text().splitlines()[1:]] == rows
+    assert [
+        line.partition(",")[0] for line in (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()[1:]
+    ] == rows
     read = read_submission(tmp_path / "s.csv").aligned_to(predicted.ids)
     np.testing.assert_allclose(read.vectors, unit(predicted.vectors), atol=1e-6)
 
