@@ -13,6 +13,7 @@ from clipknight.messages import a_few, shortened
 import numpy as np
 
 DELIMITERS = ",\t;|"
+LONGEST_HEADER = 100_000  # characters; the csv module refuses a longer field
 SEPARATOR_LINE = re.compile(r'"?sep=([,\t;|])"?(?:\r\n|\r|\n)')  # Excel's own first line
 
 
@@ -42,7 +43,7 @@ def read_delimited(path: Path, fits: Callable[[list[str]], bool], repair=lambda 
     delimiters = DELIMITERS
     if hint := SEPARATOR_LINE.match(text):
         text, delimiters, skipped = text[hint.end() :], hint[1], 1
-    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0][:LONGEST_HEADER]
     headers = {d: [cell.strip() for cell in next(csv.reader([first], delimiter=d), [])] for d in delimiters}
     delimiter = next((d for d, cells in headers.items() if fits(cells)), None)
     if delimiter is None:
