@@ -1,11 +1,14 @@
 """Several processes of one training, as `accelerate launch` or `torchrun` start them: who writes, and waiting."""
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 # Longer than the slowest step that others wait for: NCCL's own ten minutes end an encoding of a large dataset.
 LONGEST_WAIT = timedelta(days=2)
@@ -43,14 +46,14 @@ def wait_for_everyone() -> None:
         PartialState().wait_for_everyone()
 
 
-def of_main_process(value):
-    """The main process's `value`, in every process."""
+def of_main_process(value: Callable[[], T]) -> T:
+    """What `value()` gives in the main process, in every process: the others do not call it."""
     if process_count() == 1:
-        return value
+        return value()
     from accelerate.utils import broadcast_object_list
 
     wait_for_everyone()
-    return broadcast_object_list([value])[0]
+    return broadcast_object_list([value() if in_main_process() else None])[0]
 
 
 def of_all_processes(values: list) -> list:
@@ -59,4 +62,12 @@ def of_all_processes(values: list) -> list:
         return values
     from accelerate.utils import gather_object
 
+    wait_for_everyone()
     return gather_object(values)
+
+
+def stretches_of(rows: int, batch_size: int) -> list[tuple[int, int]]:
+    """(start, stop) of the rows of each process: nearly equally many whole batches, the last one's may be short."""
+    batches, count = -(-rows // batch_size), process_count()
+    bounds = [min(rows, batches * i // count * batch_size) for i in range(count + 1)]
+    return list(zip(bounds, bounds[1:]))

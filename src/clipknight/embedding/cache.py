@@ -17,6 +17,7 @@ from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.subregions import subregion_features
 from clipknight.embedding.target_encoder import MINILM
 from clipknight.paths import OUTPUTS
+from clipknight.processes import of_all_processes, process_index, stretches_of
 
 import numpy as np
 import torch
@@ -134,8 +135,13 @@ def target_fingerprint(target_encoder) -> str:
 
 
 def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 64, workers: int = 2) -> np.ndarray:
-    """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages."""
-    vectors = np.concatenate(list(_encoded_batches(encoder, encoder.encode_pixels, paths, batch_size, workers)))
+    """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages.
+
+    Several processes share the images out; each of them gets all rows.
+    """
+    start, stop = stretches_of(len(paths), batch_size)[process_index()]
+    own = _encoded_batches(encoder, encoder.encode_pixels, paths[start:stop], batch_size, workers)
+    vectors = np.concatenate(of_all_processes(list(own)))
     if np.isnan(vectors[:, 0]).any():
         raise unreadable_or_nan([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))])
     return vectors

@@ -1,23 +1,23 @@
-"""Rows that are computed once and kept: appended batch by batch, gone on with after a kill, by one process at a time.
+"""Rows that are computed once and kept: appended batch by batch, gone on with after a kill, by one command at a time.
 
-What failed does not stick: rows of images that could not be read are tried again by the next call.
+The processes of one command share the batches out. What failed does not stick: rows of images that could not be read
+are tried again by the next call.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from clipknight.data.images import find_unreadable
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.raw_rows import Batches, compute_rows, open_rows, write_rows
 from clipknight.files import one_at_a_time
 from clipknight.messages import a_few
-from clipknight.processes import in_main_process, wait_for_everyone
+from clipknight.processes import in_main_process, of_main_process, wait_for_everyone
 from clipknight.saved_files import read_description
 
 import numpy as np
-from tqdm import tqdm
-
-Batches = Callable[[int, int], Iterator[np.ndarray]]  # (start, stop) -> rows of that stretch, NaN for what has none
 
 
 class UnreadableImages(ValueError):
@@ -54,9 +54,10 @@ def cached(
     `paths` are the images' files, None for captions. UnreadableImages unless they are skipped. A batch's rows are of so
     many equal `parts`: the first is the vector, the others are its regions.
     """
-    if in_main_process() and not _is_there(folder, ids, paths):
-        with one_at_a_time(folder):
-            if not _is_there(folder, ids, paths):  # another process may have made it meanwhile
+    if of_main_process(lambda: not _is_there(folder, ids, paths)):
+        with one_at_a_time(folder) if in_main_process() else nullcontext():
+            # Another command may have made it meanwhile.
+            if of_main_process(lambda: not _is_there(folder, ids, paths)):
                 _make(folder, ids, batches, batch_size, meta, paths, skip_unreadable, parts)
     wait_for_everyone()
     embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
@@ -86,9 +87,16 @@ def _make(
 ) -> None:
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
-    if folder.is_dir():
+    if in_main_process() and folder.is_dir():
         _reopen(folder, partial, ids)
-    vectors = _appended(partial, len(ids), batches, batch_size, f"{meta['dataset']}: {meta['of']}")
+    label = f"{meta['dataset']}: {meta['of']}"
+    compute_rows(partial, len(ids), batches, batch_size, label)
+    if in_main_process():
+        _keep(folder, ids, open_rows(partial, len(ids), label), meta, paths, skip_unreadable, parts)
+        shutil.rmtree(partial)
+
+
+def _keep(folder: Path, ids, vectors: np.ndarray, meta: dict, paths, skip_unreadable: bool, parts: int) -> None:
     # A caption's NaN is left to Embeddings, which refuses it by its id.
     unreadable = np.zeros(len(ids), bool) if paths is None else np.isnan(vectors[:, 0])
     if unreadable.any():
@@ -99,7 +107,6 @@ def _make(
         ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]
     vectors = vectors.reshape(len(vectors), parts, -1)
     Embeddings(ids, vectors[:, 0], meta, vectors[:, 1:] if parts > 1 else None).save(folder)
-    shutil.rmtree(partial)
 
 
 def _reopen(folder: Path, partial: Path, ids: np.ndarray) -> None:
@@ -109,42 +116,5 @@ def _reopen(folder: Path, partial: Path, ids: np.ndarray) -> None:
     found = np.concatenate([kept.vectors, regions], axis=1)
     rows = np.full((len(ids), found.shape[1]), np.nan, dtype=np.float32)
     rows[~np.isin(np.asarray(ids, dtype=object), kept.meta["skipped"])] = found
-    rows.tofile(partial / f"rows-{found.shape[1]}.f32")
+    write_rows(partial, rows)
     shutil.rmtree(folder)
-
-
-def _appended(partial: Path, rows: int, batches: Batches, batch_size: int, label: str) -> np.ndarray:
-    """Append each batch to one raw file, going on after the last whole batch of an earlier, killed attempt."""
-    file = next(partial.glob("rows-*.f32"), None)
-    done = 0
-    if file is not None:
-        row_bytes = 4 * _dim(file)
-        done = file.stat().st_size // row_bytes
-        done = done if done == rows else done // batch_size * batch_size  # the same batches as in one go
-        with open(file, "r+b") as handle:
-            handle.truncate(done * row_bytes)
-        _compute_nan_again(file, done, batches, batch_size)
-    with tqdm(total=rows, initial=done, desc=label, unit="row", disable=done == rows, smoothing=0.1) as bar:
-        for vectors in batches(done, rows) if done < rows else ():
-            file = file or partial / f"rows-{vectors.shape[1]}.f32"
-            with open(file, "ab") as handle:
-                np.ascontiguousarray(vectors, dtype=np.float32).tofile(handle)
-            bar.update(len(vectors))
-    if file is None:
-        raise ValueError(f"{label}: nothing to encode")
-    return np.memmap(file, dtype=np.float32, mode="r", shape=(rows, _dim(file)))
-
-
-def _compute_nan_again(file: Path, done: int, batches: Batches, batch_size: int) -> None:
-    """Compute the batches again that hold NaN, whole: a row may depend on its batch in the last bit."""
-    if not done:
-        return
-    vectors = np.memmap(file, dtype=np.float32, mode="r+", shape=(done, _dim(file)))
-    for start in np.unique(np.flatnonzero(np.isnan(vectors[:, 0])) // batch_size) * batch_size:
-        stop = min(int(start) + batch_size, done)
-        vectors[start:stop] = np.concatenate(list(batches(int(start), stop)))
-    vectors.flush()
-
-
-def _dim(file: Path) -> int:
-    return int(file.stem.partition("-")[2])
