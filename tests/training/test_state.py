@@ -7,6 +7,7 @@ from clipknight.training.state import START, TrainingState, freeze_batch_norm, m
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -152,6 +153,40 @@ def test_what_was_logged_after_the_last_save_is_forgotten(tmp_path):
     assert state.log(score=0.7)  # and then it is killed
     again = a_state(tmp_path, resume=True)
     assert again.position == (0, 0) and again.run.events() == [] and again.best == float("-inf")
+
+
+class Scaled(Accelerator):
+    """With fp16's scaler, which accelerate itself only gives a GPU."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3)
+
+
+def test_a_step_whose_gradients_overflow_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipknight.training.state.Accelerator", Scaled)
+    state, overflow_at = a_state(tmp_path, epochs=1, warmup=0), 2
+    for _ in state.epochs():
+        for step, rows in enumerate(state.batches()):
+            before = state.model.weight.clone(), state.averaged.weight.clone(), state.schedule.get_last_lr()
+            state.learn(state.forward(rows).square().mean() * (float("inf") if step == overflow_at else 1))
+            moved = not torch.equal(state.model.weight, before[0])
+            assert moved == (step != overflow_at)
+            assert torch.equal(state.averaged.weight, before[1]) == (not moved)
+            assert (state.schedule.get_last_lr() == before[2]) == (not moved)
+    assert state.steps_done == 4
+
+
+def test_the_scale_of_fp16_goes_on_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipknight.training.state.Accelerator", Scaled)
+    unbroken, broken = a_state(tmp_path / "unbroken"), a_state(tmp_path / "broken", save_every=4)
+    train(unbroken)
+    train(broken, 5)
+    resumed = a_state(tmp_path / "broken", resume=True)
+    assert resumed.position == (0, 4) and resumed.accelerator.scaler.get_scale() == 16  # after three good steps
+    train(resumed)
+    assert resumed.accelerator.scaler.state_dict() == unbroken.accelerator.scaler.state_dict()
+    assert resumed.accelerator.scaler.get_scale() == 64 and torch.equal(resumed.model.weight, unbroken.model.weight)
 
 
 def test_every_step_of_every_process_has_a_seed_of_its_own(tmp_path, monkeypatch):

@@ -145,14 +145,19 @@ class TrainingState:
         """One optimizer step from the gradients at hand. fp16 leaves out a step whose gradients overflow."""
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.accelerator.clip_grad_norm_(trained, CLIP_NORM)
+        scale = self._scale()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.accelerator.optimizer_step_was_skipped:
+        if self._scale() < scale:  # it was left out, which accelerate does not see of a fused optimizer
             return
         self.schedule.step()
         self.steps_done += 1
         if self.ema:
             self.ema.update(self.model, step=self.steps_done)
+
+    def _scale(self) -> float:
+        """By which fp16 multiplies the loss; it is lowered where gradients overflow."""
+        return self.accelerator.scaler.get_scale() if self.accelerator.scaler else 1.0
 
     def log(self, **event) -> bool:
         """Log the epoch's scores, with its loss; True where its weights are to be kept as the best so far."""
