@@ -30,6 +30,7 @@ from clipknight.messages import a_few
 from clipknight.methods.instruction_model import InstructionModel
 from clipknight.methods.question_answering import IMAGE_AS, Shown, answered, as_captions, as_prefix, chosen
 from clipknight.methods.registry import open_captioner
+from clipknight.output_names import check_output
 from clipknight.paths import OUTPUTS, STARTER
 from clipknight.ranges import Few, PositiveFew
 from clipknight.settings import parse
@@ -87,13 +88,16 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
 def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
     check(s)
+    run = Run.open(s.run)
+    read = [*s.paths, s.questions, s.train, s.images, *run.files]
+    check_output("--out", s.out, (".csv",), *read)
+    check_output("--json", s.json, (".json",), s.out, *read)
     rows = asked_in_a_file(s) if s.questions else asked_of_each_image(s)
     train = read_questions(s.train) if s.train else None
     if train is not None and "answer" not in train:
         raise ValueError(f"--train {s.train} has no column answer")
     if s.closed and (unknown := set(rows["kind"]) - set(train["kind"])):
         raise ValueError(f"--train {s.train} has no question of the kind {a_few(sorted(unknown))}")
-    run = Run.open(s.run)
     if s.image_as == "prefix" and run.settings.get("decoder") == COMPACT:
         raise ValueError(
             f"{run.name} has a decoder that knows captions alone; --image_as prefix needs one that follows "

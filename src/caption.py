@@ -19,6 +19,7 @@ from clipknight.data.result_files import write_captions
 from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import user_errors
 from clipknight.methods.registry import METHODS, open_captioner
+from clipknight.output_names import check_output
 from clipknight.paths import OUTPUTS, STARTER
 from clipknight.plots.gallery import Captioned, write_gallery
 from clipknight.ranges import Count, Few, PositiveFew, Share
@@ -90,6 +91,10 @@ def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
     check(s)
     run = Run.open(s.run)
+    page = {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html)
+    read = [*s.paths, *s.corpus, s.data or run.settings.get("data", ""), *run.files]
+    check_output("--out", s.out, (), *read)
+    check_output("--html", page, (".html", ".htm"), s.out, *read)
     source = source_for(run, s.from_, s.device)
     if s.split:
         media = MediaSet.of_split(source.run or run, s.split, s.data, s.limit, s.device)
@@ -113,7 +118,7 @@ def main(argv=None) -> pd.DataFrame:
     captions = {item.path: item.caption for item in items}
     reasons = {item.path: {"neighbours": item.neighbours, "pictures": item.pictures} for item in items}
     write_captions(captions, s.out, reasons)
-    if page := {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html):
+    if page:
         corpus = captioner.retriever.corpus
         summary = f"Embeddings from {source.name}; retrieved from {len(corpus):,} captions of {corpus.name}."
         write_gallery(page, f"Captions by {run.name}", summary, items)

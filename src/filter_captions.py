@@ -24,6 +24,7 @@ from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
+from clipknight.output_names import check_output
 from clipknight.paths import OUTPUTS, existing
 from clipknight.ranges import InsideUnit
 from clipknight.settings import parse
@@ -55,6 +56,8 @@ def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     if bool(s.data) == bool(s.table):
         raise ValueError("say what to filter: --data DATASET or --table CSV, one of them")
+    for out in (s.out, str(dropped_beside(Path(s.out)))) if s.out else ():
+        check_output("--out", out, (".csv",), s.data, s.table, s.images)
     name, captions, targets = captions_of_table(s) if s.table else captions_of_dataset(s)
     order = np.random.default_rng(s.seed).permutation(len(captions)) if s.order == "shuffled" else None
     start = time.perf_counter()
@@ -62,7 +65,7 @@ def main(argv=None) -> Path:
     seconds = time.perf_counter() - start
 
     out = Path(s.out) if s.out else OUTPUTS / "filtered" / f"{name}-{s.threshold:g}.csv"
-    report = out.with_name(f"{out.stem}-dropped.csv")
+    report = dropped_beside(out)
     with atomic_file(report) as temporary:
         dropped_captions(captions, filtered).to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)
     with atomic_file(out) as temporary:
@@ -92,6 +95,11 @@ def captions_of_table(s: Settings) -> tuple[str, pd.DataFrame, Embeddings]:
     dataset = Dataset(path.stem, path.parent, "table", pd.DataFrame(), captions.assign(caption_id=ids))
     encoder = load_target_encoder(s.target_encoder, s.device)
     return path.stem, captions, target_embeddings(encoder, dataset, name=s.target_encoder)
+
+
+def dropped_beside(out: Path) -> Path:
+    """The file of what was dropped, beside that of what was kept."""
+    return out.with_name(f"{out.stem}-dropped.csv")
 
 
 def dropped_captions(captions: pd.DataFrame, filtered: Filtered) -> pd.DataFrame:

@@ -18,10 +18,12 @@ from pathlib import Path
 
 from clipknight.errors import user_errors
 from clipknight.files import atomic_folder
+from clipknight.messages import a_few
 from clipknight.paths import ROOT
 from clipknight.sample.drawing import FPS, draw, draw_frames
 from clipknight.sample.questions import write_questions
 from clipknight.sample.scenes import Scene, draw_clips, draw_scenes
+from clipknight.saved_files import read_description
 from clipknight.settings import parse
 
 import cv2
@@ -32,6 +34,7 @@ from tqdm import tqdm
 
 VERSION = 2  # of the drawings: raise it when the same settings would draw something else
 SPLIT_LISTS = {"train": "sample.trainImages.txt", "valid": "sample.devImages.txt", "test": "sample.testImages.txt"}
+OWN = {"Images", "clips", "captions.txt", "scenes.json", "sample.json", *SPLIT_LISTS.values()}  # in a sample's folder
 
 
 @dataclass(frozen=True)
@@ -97,16 +100,20 @@ def draw_sample(out: Path, made_with: dict, settings: Settings) -> None:
 
 
 def is_there(out: Path, made_with: dict, overwrite: bool) -> bool:
-    """Whether `out` is this very sample; ends the program where something else must not be replaced."""
+    """Whether `out` is this very sample. FileExistsError where something else, or more, must not be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     record = out / "sample.json"
     if not record.is_file():
-        raise SystemExit(f"{out} exists and is no sample made here: choose another --out")
-    found = json.loads(record.read_text(encoding="utf-8"))
+        raise FileExistsError(f"{out} exists and is no sample made here: choose another --out")
+    found = read_description(record, "choose another --out")
     if found != made_with and not overwrite:
-        raise SystemExit(f"{out} was made with {found}, not {made_with}: add --overwrite, or choose another --out")
-    return found == made_with and not overwrite
+        raise FileExistsError(f"{out} was made with {found}, not {made_with}: add --overwrite, or choose another --out")
+    if found == made_with and not overwrite:
+        return True
+    if others := sorted({path.name for path in out.iterdir()} - OWN):
+        raise FileExistsError(f"{out} holds more than a sample, {a_few(others, 3)}: move it, or choose another --out")
+    return False
 
 
 def split(count: int, seed: int) -> list[str]:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from clipknight.data.datasets import image_folder
 from clipknight.devices import DeviceSettings, WorkerSettings
+from clipknight.embedding.embeddings import FILES as EMBEDDING_FILES
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.submission import write_submission
 from clipknight.errors import user_errors
+from clipknight.output_names import check_output
 from clipknight.ranges import PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run, images_of_split
@@ -52,6 +54,7 @@ def main(argv=None) -> Path:
     if s.split == "valid" and not s.out and run.info.get("members"):
         raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
     check_replaceable(out, s.overwrite)
+    check_output("--csv", s.csv, (".csv",), s.images, s.data or run.settings.get("data", ""), *run.files)
     dataset = image_folder(s.images) if s.images else images_of_split(run, s.split, s.data, s.device, s.skip_unreadable)
     predictor = load_predictor(run, s.device)
 
@@ -77,7 +80,8 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
     """FileExistsError for embeddings that are not to be replaced, and for anything else that is in the way."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / "meta.json").is_file():
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if "meta.json" not in there or not there <= EMBEDDING_FILES:
         raise FileExistsError(f"{folder} is not a folder of embeddings: choose another --out")
     if not overwrite:
         raise FileExistsError(f"{folder} exists: pass --overwrite to replace it")

@@ -13,6 +13,7 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSet
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
+from clipknight.output_names import check_output
 from clipknight.paths import OUTPUTS, existing
 from clipknight.plots.error_analysis import image_scores
 from clipknight.plots.gallery import jpeg_base64
@@ -77,6 +78,7 @@ class Settings(KeptDataSettings):
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     run = Run.open(s.run)
+    check_output("--out", s.out, (".html", ".htm"), s.data, *s.captions, *run.files)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     runs = [*map(Run.open, run.info["members"]), run]

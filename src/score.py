@@ -20,6 +20,7 @@ from clipknight.embedding.target_encoder import MINILM, load_target_encoder
 from clipknight.ensemble.submission import read_submission
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
+from clipknight.output_names import check_output
 from clipknight.paths import existing
 from clipknight.plots.ladder import LadderSettings, ladder_of_runs
 from clipknight.scoring.caption_metrics import METRICS, caption_scores
@@ -52,6 +53,7 @@ class SubmissionSettings:
 
 def score_submission(s: SubmissionSettings) -> dict:
     """Avg-Cos of a submission over all (image, caption) pairs"""
+    check_output("--json", s.json, (".json",), s.submission, s.captions)
     predictions = read_submission(s.submission)
     rows, left_out = references_of(predictions.ids, s.submission, s.captions, s.allow_partial)
     captions, image_ids = rows["caption"].tolist(), predictions.ids[rows["at"]]
@@ -96,6 +98,7 @@ def score_captions(s: CaptionSettings) -> dict:
         raise ValueError("say what to score against: --references, --images with --encoder, or --predictions")
     if bool(s.images) != bool(s.encoder):
         raise ValueError("--images and --encoder go together: the images, and the CLIP that embeds them")
+    check_output("--json", s.json, (".json",), s.candidates, s.references, s.images, s.predictions)
     candidates = one_an_image(read_captions(s.candidates), s.candidates)
     ids, references, left_out, fit = candidates.index.to_numpy(dtype=object), {}, 0, {}
     if s.references:

@@ -13,6 +13,7 @@ from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.submission import read_submission, sample_ids, write_submission
 from clipknight.errors import user_errors
 from clipknight.messages import a_few
+from clipknight.output_names import check_output
 from clipknight.settings import parse
 from clipknight.training.runs import Run, images_of_split
 
@@ -40,6 +41,7 @@ class Settings(DeviceSettings):
 def main(argv=None) -> str:
     s = parse(Settings, argv, __doc__)
     run = Run.open(s.run)
+    check_output("--out", s.out, (".csv",), s.data or run.settings["data"], *run.files)
     predictions = run.predictions(s.split)
     dataset = images_of_split(run, s.split, s.data, s.device)
     sample = dataset.sample_submission if s.split == "test" else None

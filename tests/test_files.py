@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from clipknight import files
-from clipknight.files import atomic_file, atomic_folder, refuse_inputs
+from clipknight.files import atomic_file, atomic_folder
 
 import pytest
 
@@ -187,45 +187,6 @@ def test_a_full_disk_is_named_whatever_the_writer_says(tmp_path, monkeypatch):
         raise RuntimeError("PytorchStreamWriter failed writing file data/1")
     with pytest.raises(ValueError, match="of the content"), atomic_file(tmp_path / "target"):
         raise ValueError("of the content")
-
-
-@pytest.fixture
-def inputs(tmp_path, monkeypatch):
-    """data/captions.txt; the same by two links, links/soft.txt and links/hard.txt."""
-    monkeypatch.chdir(tmp_path)
-    for folder in ("data", "links"):
-        (tmp_path / folder).mkdir()
-    captions = tmp_path / "data" / "captions.txt"
-    captions.write_text("image,caption", encoding="utf-8")
-    (tmp_path / "links" / "soft.txt").symlink_to(captions)
-    (tmp_path / "links" / "hard.txt").hardlink_to(captions)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "out, read",
-    [
-        ("data/captions.txt", "data/captions.txt"),
-        ("links/../data/captions.txt", "data/captions.txt"),
-        ("links/soft.txt", "data/captions.txt"),
-        ("links/hard.txt", "data/captions.txt"),
-        ("data/captions.txt", "links/soft.txt"),
-        ("new.csv", "./new.csv"),  # of two outputs
-        ("data/captions.txt", "data"),
-        ("links/soft.txt", "data"),
-        ("data", "data/captions.txt"),
-        (".", "data"),
-    ],
-)
-def test_an_output_that_would_replace_an_input(inputs, out, read):
-    with pytest.raises(ValueError, match=f"^--out {out} would replace .*: choose another --out"):
-        refuse_inputs("--out", out, "", "elsewhere", read)
-    assert contents(inputs / "data") == {"captions.txt": "image,caption"}
-
-
-@pytest.mark.parametrize("out", ["", "data/new.csv", "data2", "links", os.devnull])
-def test_outputs_that_replace_no_input(inputs, out):
-    refuse_inputs("--out", out, "data", "data/captions.txt", "", "no/folder", os.devnull)
 
 
 LOCKED = """

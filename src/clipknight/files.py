@@ -57,24 +57,6 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _swap(temporary, path)
 
 
-def refuse_inputs(flag: str, out: str | Path, *inputs: str | Path) -> None:
-    """ValueError where writing `out`, which `flag` names, would replace one of `inputs`, be it by a link.
-
-    Of a folder among them each file is one. What is "", or not there, is none; nor is a device.
-    """
-    if not str(out) or stat.S_ISCHR(_mode(Path(out))):
-        return
-    place = Path(os.path.realpath(out))
-    for given in filter(None, map(str, inputs)):
-        read = Path(os.path.realpath(given))
-        if place == read or _same_file(place, read):
-            raise ValueError(f"{flag} {out} would replace {given}: choose another {flag}")
-        if read.is_relative_to(place) and read.exists():
-            raise ValueError(f"{flag} {out} would replace the folder that {given} lies in: choose another {flag}")
-        if place.is_relative_to(read) and place.is_file():
-            raise ValueError(f"{flag} {out} would replace a file of {given}: choose another {flag}, or delete it first")
-
-
 @contextmanager
 def one_at_a_time(folder: str | Path) -> Iterator[None]:
     """Let no other process work on `folder` meanwhile; wait for one that does. A kill lets go of it."""
@@ -133,14 +115,6 @@ def _target(path: str | Path) -> Path:
     if stat.S_ISFIFO(_mode(path)) or stat.S_ISSOCK(_mode(path)) or stat.S_ISBLK(_mode(path)):
         raise OSError(errno.EINVAL, "is a pipe or a device, which cannot be replaced: name a file", str(path))
     return path
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    """Whether both names are of one file, as those of hard links, or of two ways to write letters, are."""
-    try:
-        return a.samefile(b)
-    except OSError:
-        return False
 
 
 def _mode(path: Path) -> int:

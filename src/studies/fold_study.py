@@ -26,6 +26,7 @@ from clipknight.ensemble.blending import balanced_folds
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
+from clipknight.output_names import check_output
 from clipknight.paths import OUTPUTS
 from clipknight.settings import parse
 
@@ -60,6 +61,7 @@ class Settings(DataSettings):
 @user_errors
 def main(argv=None) -> dict:
     s = parse(Settings, argv, __doc__)
+    check_output("--out", s.out, (".json",), s.data)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")

@@ -21,6 +21,7 @@ from clipknight.embedding.embeddings import unit
 from clipknight.embedding.subregions import SubRegions, encode_subregions
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
+from clipknight.output_names import check_output
 from clipknight.paths import OUTPUTS
 from clipknight.settings import parse, save_settings
 
@@ -60,6 +61,7 @@ def main(argv=None) -> dict:
     from clipknight.plots.subregion_plots import MACCAP_NOISE, gap_figure, gap_statistics, overlay  # needs an extra
 
     s = parse(Settings, argv, __doc__)
+    check_output("--out", Path(s.out) / "settings.yaml", (), s.data, s.encoder)
     encoder = load_clip(s.encoder, s.device, s.precision)
     if not encoder.joint:
         raise ValueError(f"encoder {s.encoder!r} has no trained joint space: adapt it with src/train_clip.py first")

@@ -82,12 +82,23 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     assert (tmp_path / "photographs.txt").read_text(encoding="utf-8") == "mine"
 
 
+def test_a_sample_with_files_of_others_is_not_replaced(tmp_path):
+    made(tmp_path / "sample")
+    (tmp_path / "sample" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(SystemExit, match="holds more than a sample, notes.txt: move it, or choose another --out"):
+        made(tmp_path / "sample", "--seed", "1", "--overwrite")
+    assert (tmp_path / "sample" / "notes.txt").read_text(encoding="utf-8") == "mine"
+    (tmp_path / "sample" / "sample.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(SystemExit, match="sample.json holds a list, .*: choose another --out"):
+        made(tmp_path / "sample", "--overwrite")
+
+
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
     monkeypatch.setattr(make_sample, "write_table", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(SystemExit, match="disk full"):
         made(tmp_path / "sample")
     assert list(tmp_path.iterdir()) == []
 

@@ -11,6 +11,7 @@ from clipknight.saved_files import read_array, read_description
 import numpy as np
 import pandas as pd
 
+FILES = {"vectors.npy", "ids.parquet", "meta.json", "regions.npy"}  # of a saved folder
 CHUNK_ROWS = 65_536  # rows checked at a time, so that a memory-mapped file larger than memory can be
 
 

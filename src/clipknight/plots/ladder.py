@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipknight.files import atomic_file
+from clipknight.output_names import check_output
 from clipknight.paths import OUTPUTS
 from clipknight.training.runs import Run
 
@@ -29,6 +30,7 @@ def ladder_of_runs(s: LadderSettings) -> list[dict]:
     """the way up: each run's valid Avg-Cos, and what it gained over the one before"""
     from clipknight.plots.ensemble_plots import ladder_plot  # needs an extra
 
+    check_output("--out", s.out, (".json",))
     ladder, out = read_ladder(s.runs, s.labels), Path(s.out)
     print(as_markdown(ladder))
     with atomic_file(out.with_suffix(".md")) as temporary:

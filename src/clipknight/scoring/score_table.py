@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipknight.files import atomic_file
+from clipknight.output_names import check_output
 from clipknight.paths import existing
 
 import pandas as pd
@@ -27,6 +28,7 @@ class ScoreTableSettings:
 
 def table_of_scores(s: ScoreTableSettings) -> pd.DataFrame:
     """one table of many scores: the JSON files that score.py wrote, a row each"""
+    check_output("--out", s.out, (".md", ".txt"), *s.scores)
     table = score_table(s.scores, s.columns)
     print(as_markdown(table))
     if s.out:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
+from clipknight.output_names import check_output
 from clipknight.paths import existing
 from clipknight.scoring.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
 from clipknight.settings import load_settings
@@ -32,8 +33,7 @@ def table_of_seeds(s: SeedTableSettings) -> dict:
     """runs repeated over seeds: mean and spread of valid Avg-Cos, beside a paper's; ablations"""
     if len(s.rows) != 1:
         raise ValueError("name one file of rows, such as configs/table1/table.yaml")
-    if s.out and Path(s.out).suffix == ".json":
-        raise ValueError(f"--out {s.out}: the table is Markdown, its figures go beside it as JSON")
+    check_output("--out", s.out, (".md", ".txt"), s.rows[0])
     table = read_seed_table(s.rows[0], s.allow_missing)
     print(table.as_markdown())
     if s.out:

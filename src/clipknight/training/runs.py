@@ -23,7 +23,7 @@ from clipknight.paths import OUTPUTS, existing
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import Description, read_description
 from clipknight.settings import changes_result, known_settings, load_settings, save_settings
-from clipknight.training.run_folders import check_name, claim, clear, refuse_unless_free, release
+from clipknight.training.run_folders import OWN, check_name, claim, clear, refuse_unless_free, release
 
 # Runs made before 0.4.0 name the class that predicts, by the place it had then.
 SCRIPTS_OF_RUNS = ("train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend")
@@ -95,6 +95,11 @@ class Run:
     @property
     def name(self) -> str:
         return str(self.folder.relative_to(OUTPUTS)) if self.folder.is_relative_to(OUTPUTS) else str(self.folder)
+
+    @property
+    def files(self) -> list[Path]:
+        """All that a run writes, be it there or not: no output of another script may replace it."""
+        return [self.folder / name for name in ("run.json", *OWN)]
 
     @property
     def settings(self) -> Description:
