@@ -44,11 +44,11 @@ WIDTH = 32
 
 
 @contextmanager
-def at_hand(name: str, folder: Path):
-    """`name` is a tiny model of its family, whose weights lie in `folder`, while this lasts."""
+def at_hand(name: str, folder: Path, width: int = WIDTH):
+    """`name` is a tiny model of its family, with rows of `width` and weights in `folder`, while this lasts."""
     architecture, tag = name.split(":")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(factory._MODEL_CONFIGS, architecture, shrunk(name, folder))
+        patched.setitem(factory._MODEL_CONFIGS, architecture, {**shrunk(name, folder), "embed_dim": width})
         patched.setattr(factory, "SimpleTokenizer", _one_tokenizer)  # it takes a third of a second each time
         timm_sizes = FAMILIES[name].get("timm", {})
         patched.setattr("open_clip.timm_model.timm.create_model", partial(timm.create_model, **timm_sizes))
