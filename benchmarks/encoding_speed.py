@@ -15,12 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from clipknight.data.datasets import image_folder
 from clipknight.data.images import read_image
-from clipknight.devices import keep_freed_memory
-from clipknight.embedding import clip as encoders
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.errors import user_errors
 from clipknight.paths import ROOT
+from clipknight.preparation import keep_freed_memory
 from clipknight.settings import parse
 from clipknight.training.runs import machine
 
@@ -47,7 +46,6 @@ class Settings:
 @user_errors
 def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__)
-    encoders.keep_freed_memory = lambda: None  # not yet
     encoder = load_clip(s.encoder, precision="fp32")
     paths = image_folder(s.images).images["path"][: s.count]
     pixels = torch.stack([encoder.preprocess(read_image(path)) for path in paths])

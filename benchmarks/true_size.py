@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from clipknight.devices import keep_freed_memory, pick_precision
+from clipknight.devices import pick_precision
 from clipknight.embedding.clip import ClipEncoder
 from clipknight.errors import user_errors
+from clipknight.preparation import keep_freed_memory
 from clipknight.settings import parse
 from clipknight.training.learning_rates import tower_groups, tower_rates
 

@@ -31,7 +31,8 @@ from clipknight.methods.instruction_model import InstructionModel
 from clipknight.methods.question_answering import IMAGE_AS, Shown, answered, as_captions, as_prefix, chosen
 from clipknight.methods.registry import open_captioner
 from clipknight.output_names import check_output
-from clipknight.paths import OUTPUTS, STARTER
+from clipknight.paths import STARTER, outputs
+from clipknight.preparation import prepare_process
 from clipknight.ranges import Few, PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -74,7 +75,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """choose what the image makes likelier by the largest factor, whatever is likely without one"""
     max_tokens: PositiveFew = 10
     """longest answer"""
-    out: str = str(OUTPUTS / "answers.csv")
+    out: str = field(default_factory=lambda: str(outputs() / "answers.csv"))
     """CSV of image,question,answer, and expected,kind where they are known"""
     json: str = ""
     """also write the accuracies to this file"""
@@ -87,6 +88,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
 @user_errors
 def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
+    prepare_process()
     check(s)
     run = Run.open(s.run)
     read = [*s.paths, s.questions, s.train, s.images, *run.files]

@@ -22,6 +22,7 @@ from clipknight.ensemble.blending import aligned_members, blend, open_members
 from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, with_bands, with_weights
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
+from clipknight.preparation import prepare_process
 from clipknight.ranges import Cosine, Folds, Name, NonNegative
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -54,6 +55,7 @@ class Settings(RunSettings, KeptDataSettings):
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     if s.method != "weights" and s.weights:
         raise ValueError(f"--weights leave --method {s.method} nothing to fit: give one of the two")
     given = given_weights(s)

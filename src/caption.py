@@ -20,8 +20,9 @@ from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import user_errors
 from clipknight.methods.registry import METHODS, open_captioner
 from clipknight.output_names import check_output
-from clipknight.paths import OUTPUTS, STARTER
+from clipknight.paths import STARTER, outputs
 from clipknight.plots.gallery import Captioned, write_gallery
+from clipknight.preparation import prepare_process
 from clipknight.ranges import Count, Few, PositiveFew, Share
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -76,7 +77,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     consensus, maccap embedding"""
     max_tokens: Few = 0
     """longest caption; 0 for the method's: 40, maccap 16"""
-    out: str = str(OUTPUTS / "captions.csv")
+    out: str = field(default_factory=lambda: str(outputs() / "captions.csv"))
     """.csv (image,caption) or .json (image_id, caption, neighbours)"""
     html: str = "auto"
     """page of pictures and captions; auto: beside --out; none"""
@@ -89,6 +90,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
 @user_errors
 def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
+    prepare_process()
     check(s)
     run = Run.open(s.run)
     page = {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html)

@@ -12,11 +12,12 @@ from typing import Literal
 
 from clipknight.data.listing import SPLITS
 from clipknight.devices import PRECISIONS, WorkerSettings
-from clipknight.embedding.cache import CACHE, caption_embeddings, image_embeddings
+from clipknight.embedding.cache import caption_embeddings, image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings, SkippingSettings
 from clipknight.embedding.clip import FEATURES, load_clip
 from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.errors import user_errors
+from clipknight.preparation import prepare_process
 from clipknight.ranges import PositiveFew
 from clipknight.settings import parse
 
@@ -38,6 +39,7 @@ class Settings(WorkerSettings, SkippingSettings, KeptDataSettings):
 @user_errors
 def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     start = time.perf_counter()
     data = CaptionedDataset.of(s)
@@ -47,7 +49,13 @@ def main(argv=None) -> None:
         if not len(part):
             continue
         start = time.perf_counter()
-        images = image_embeddings(encoder, part, CACHE, s.batch_size, s.workers, s.skip_unreadable and name == "test")
+        images = image_embeddings(
+            encoder,
+            part,
+            batch_size=s.batch_size,
+            workers=s.workers,
+            skip_unreadable=s.skip_unreadable and name == "test",
+        )
         print(f"{name}: images {images.vectors.shape}, {time.perf_counter() - start:.0f} s")
         if encoder.joint and not encoder.captions_are_targets and len(part.captions):
             start = time.perf_counter()

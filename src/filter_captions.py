@@ -25,7 +25,8 @@ from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
 from clipknight.output_names import check_output
-from clipknight.paths import OUTPUTS, existing
+from clipknight.paths import existing, outputs
+from clipknight.preparation import prepare_process
 from clipknight.ranges import InsideUnit
 from clipknight.settings import parse
 
@@ -54,6 +55,7 @@ class Settings(KeptDataSettings):
 @user_errors
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     if bool(s.data) == bool(s.table):
         raise ValueError("say what to filter: --data DATASET or --table CSV, one of them")
     for out in (s.out, str(dropped_beside(Path(s.out)))) if s.out else ():
@@ -64,7 +66,7 @@ def main(argv=None) -> Path:
     filtered = filter_similar(targets.vectors, s.threshold, order, progress=True)
     seconds = time.perf_counter() - start
 
-    out = Path(s.out) if s.out else OUTPUTS / "filtered" / f"{name}-{s.threshold:g}.csv"
+    out = Path(s.out) if s.out else outputs() / "filtered" / f"{name}-{s.threshold:g}.csv"
     report = dropped_beside(out)
     with atomic_file(report) as temporary:
         dropped_captions(captions, filtered).to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)

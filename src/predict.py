@@ -15,6 +15,7 @@ from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.submission import write_submission
 from clipknight.errors import user_errors
 from clipknight.output_names import check_output
+from clipknight.preparation import prepare_process
 from clipknight.ranges import PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run, images_of_split
@@ -47,6 +48,7 @@ class Settings(DeviceSettings, WorkerSettings):
 @user_errors
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     if bool(s.images) == bool(s.split) or (s.images and s.data) or (s.images and not s.out):
         raise ValueError("say what to predict: --images FOLDER --out FOLDER, or --split test (and --data FOLDER)")
     run = Run.open(s.run)

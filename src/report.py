@@ -14,9 +14,10 @@ from clipknight.embedding.embeddings import Embeddings
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.output_names import check_output
-from clipknight.paths import OUTPUTS, existing
+from clipknight.paths import existing, outputs
 from clipknight.plots.error_analysis import image_scores
 from clipknight.plots.gallery import jpeg_base64
+from clipknight.preparation import prepare_process
 from clipknight.ranges import Few
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -66,7 +67,7 @@ class Settings(KeptDataSettings):
 
     run: str = "ensemble"
     """an ensemble's run; its members are shown beside it"""
-    out: str = str(OUTPUTS / "report.html")
+    out: str = field(default_factory=lambda: str(outputs() / "report.html"))
     """the page to write"""
     pictures: Few = 24
     """how many to show"""
@@ -77,6 +78,7 @@ class Settings(KeptDataSettings):
 @user_errors
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     run = Run.open(s.run)
     check_output("--out", s.out, (".html", ".htm"), s.data, *s.captions, *run.files)
     data = CaptionedDataset.of(s)

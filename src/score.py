@@ -23,6 +23,7 @@ from clipknight.files import atomic_file
 from clipknight.output_names import check_output
 from clipknight.paths import existing
 from clipknight.plots.ladder import LadderSettings, ladder_of_runs
+from clipknight.preparation import prepare_process
 from clipknight.scoring.caption_metrics import METRICS, caption_scores
 from clipknight.scoring.clip_score import scores_by_clip, target_cosine
 from clipknight.scoring.score_table import ScoreTableSettings, table_of_scores
@@ -159,7 +160,9 @@ def main(argv=None) -> dict | list | pd.DataFrame | None:
     listed = "\n".join(f"  score.py {name:<12} {command.score.__doc__}" for name, command in COMMANDS.items())
     if words and words[0] in COMMANDS:
         command = COMMANDS[words[0]]
-        return command.score(parse(command.settings, words[1:], command.score.__doc__, command.free_words))
+        s = parse(command.settings, words[1:], command.score.__doc__, command.free_words)
+        prepare_process()
+        return command.score(s)
     if words[:1] not in (["-h"], ["--help"]):
         raise SystemExit(f"error: say what to score\n{listed}\nEach explains itself with --help.")
     print(f"{__doc__.strip()}\n\n{listed}\nEach explains itself with --help.")

@@ -14,6 +14,7 @@ from clipknight.ensemble.submission import read_submission, sample_ids, write_su
 from clipknight.errors import user_errors
 from clipknight.messages import a_few
 from clipknight.output_names import check_output
+from clipknight.preparation import prepare_process
 from clipknight.settings import parse
 from clipknight.training.runs import Run, images_of_split
 
@@ -40,6 +41,7 @@ class Settings(DeviceSettings):
 @user_errors
 def main(argv=None) -> str:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     run = Run.open(s.run)
     check_output("--out", s.out, (".csv",), s.data or run.settings["data"], *run.files)
     predictions = run.predictions(s.split)

@@ -24,6 +24,7 @@ from clipknight.ensemble.text_start import check_start, start_from_text
 from clipknight.ensemble.training_images import training_images
 from clipknight.ensemble.views import check_sizes
 from clipknight.errors import user_errors
+from clipknight.preparation import prepare_process
 from clipknight.processes import wait_for_everyone
 from clipknight.ranges import Few, Name, NonNegative, Positive, PositiveFew, Rate, Share, ShareBelowOne
 from clipknight.settings import parse
@@ -83,6 +84,7 @@ class Settings(SkippingSettings, FineTuningSettings):
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     check_sizes(s.tta_sizes)
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)

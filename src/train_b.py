@@ -22,6 +22,7 @@ from clipknight.ensemble.neighbor_search import INDEX_PARAMS
 from clipknight.ensemble.predictors import save_split_predictions
 from clipknight.ensemble.views import check_sizes
 from clipknight.errors import user_errors
+from clipknight.preparation import prepare_process
 from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -57,6 +58,7 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, SkippingSettings,
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     check_sizes(s.tta_sizes)
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)

@@ -18,6 +18,7 @@ from clipknight.embedding.contrastive import caption_keys, contrastive_loss, tra
 from clipknight.embedding.metrics import retrieval_recall
 from clipknight.ensemble.training_images import training_images
 from clipknight.errors import user_errors
+from clipknight.preparation import prepare_process
 from clipknight.processes import wait_for_everyone
 from clipknight.ranges import Name, PositiveFew, Rate, ShareBelowOne
 from clipknight.settings import parse
@@ -53,6 +54,7 @@ class Settings(FineTuningSettings):
 @user_errors
 def main(argv=None) -> dict:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision)
     data = CaptionedDataset.of(s)

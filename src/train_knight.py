@@ -32,6 +32,7 @@ from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
 from clipknight.methods.clms import AnchorPrefix
+from clipknight.preparation import prepare_process
 from clipknight.ranges import Few, Name, NonNegative, PositiveCount, Share
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -70,6 +71,7 @@ class Settings(DecoderTrainingSettings):
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     check(s)
     read = TrainingCorpus.read(s)

@@ -25,6 +25,7 @@ from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
 from clipknight.errors import user_errors
 from clipknight.methods.maccap import COPIES, VARIANCE, MacCap, SubRegionPrefix
+from clipknight.preparation import prepare_process
 from clipknight.ranges import Few, Name, NonNegative, PositiveFew
 from clipknight.settings import parse
 from clipknight.training.runs import Run
@@ -62,6 +63,7 @@ class Settings(DecoderTrainingSettings):
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     prefix = SubRegionPrefix(regions=s.regions, weight=s.weight, noise=s.image_variance, copies=s.copies)
     read = TrainingCorpus.read(s)

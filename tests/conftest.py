@@ -6,11 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import clipknight.paths
+import clipknight  # noqa: F401, first: torchvision, which others below import, needs its guard
 
-# Before any module copies it: tests never touch the project's own outputs/.
-clipknight.paths.OUTPUTS = Path(tempfile.mkdtemp(prefix="clipknight-tests-"))
-atexit.register(shutil.rmtree, clipknight.paths.OUTPUTS, ignore_errors=True)
+# Tests never touch the project's own outputs/.
+OUTPUTS = Path(tempfile.mkdtemp(prefix="clipknight-tests-"))
+os.environ["CLIPKNIGHT_OUTPUTS"] = str(OUTPUTS)
+atexit.register(shutil.rmtree, OUTPUTS, ignore_errors=True)
 
 import pytest  # noqa: E402
 import tiny_models  # noqa: E402
@@ -23,7 +24,7 @@ torch.set_num_threads(1)  # fast beside other work, and the same sums everywhere
 @pytest.fixture(scope="session")
 def outputs() -> Path:
     """Stands for outputs/ in every test; give each run a name of its own."""
-    return clipknight.paths.OUTPUTS
+    return OUTPUTS
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn and deadlock when loaders fork
 
 from clipknight.torchvision_guard import guard_torchvision
 

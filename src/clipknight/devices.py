@@ -1,12 +1,5 @@
-"""Which device and precision a command computes with, and memory that the process keeps.
+"""Which device and precision a command computes with."""
 
-By default glibc maps each array above 32 MiB anew and gives it back when it is freed. A model's activations on a CPU
-are such arrays, in every batch, and the kernel spends up to half of the time zeroing their pages. Kept, they make
-encoding and training up to twice as fast (benchmarks/encoding_speed.py), for a process that stays as large as it was.
-"""
-
-import ctypes
-import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +9,6 @@ from clipknight.settings import without_effect
 
 import torch
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # mallopt's parameters, as in glibc's malloc.h
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -44,19 +36,8 @@ class PrecisionSettings:
     """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
-@functools.cache
-def keep_freed_memory() -> bool:
-    """Tell malloc so, once; False where it cannot be told (macOS, Windows, musl)."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    wanted = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}
-    return all([mallopt(parameter, value) for parameter, value in wanted.items()])
-
-
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU, for which freed memory is kept.
+    """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU.
 
     Of several processes each has a GPU of its own.
     """
@@ -64,10 +45,7 @@ def pick_device(name: str = "auto") -> torch.device:
         name = own_device(cpu=name == "cpu" or not torch.cuda.is_available())
     elif name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cpu":
-        keep_freed_memory()
-    return device
+    return torch.device(name)
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:

@@ -19,12 +19,9 @@ def prepare_loading(source: str) -> None:
 
     Nothing is asked on the keyboard, and no program that comes with a model is run.
     """
-    import transformers
     from transformers import dynamic_module_utils
 
     dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # "run the custom code?" counts as answered: no
-    transformers.logging.set_verbosity_error()  # loading MiniLM without its unused pooler is no news to the user
-    transformers.logging.disable_progress_bar()
     if not os.path.isdir(source):
         go_offline_if_unreachable()
 

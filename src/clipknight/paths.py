@@ -5,12 +5,16 @@ from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 ROOT = _CHECKOUT if (_CHECKOUT / "src" / "clipknight").is_dir() else Path.cwd()  # installed without a checkout: here
-OUTPUTS = Path(os.environ.get("CLIPKNIGHT_OUTPUTS", ROOT / "outputs")).absolute()  # set it to use another disk
 STARTER = "input/models/starter/knight"  # the run of packed weights, from `existing`
+
+
+def outputs() -> Path:
+    """The folder of all that commands make; the environment variable CLIPKNIGHT_OUTPUTS names another."""
+    return Path(os.environ.get("CLIPKNIGHT_OUTPUTS") or ROOT / "outputs").absolute()
 
 
 def existing(path: str | Path) -> Path:
     """`path` from the present folder, or else from the project's root or its outputs; unchanged when in none."""
     path = Path(path)
-    candidates = (path, ROOT / path, OUTPUTS / path)
+    candidates = (path, ROOT / path, outputs() / path)
     return next((candidate for candidate in candidates if candidate.exists()), path)

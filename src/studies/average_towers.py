@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.errors import user_errors
+from clipknight.preparation import prepare_process
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -38,6 +39,7 @@ class Settings:
 @user_errors
 def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     if len(set(s.runs)) < max(2, len(s.runs)):
         raise ValueError(f"a mean needs two runs or more, each once: --runs {' '.join(s.runs)}")
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)

@@ -27,7 +27,8 @@ from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.output_names import check_output
-from clipknight.paths import OUTPUTS
+from clipknight.paths import outputs
+from clipknight.preparation import prepare_process
 from clipknight.settings import parse
 
 import numpy as np
@@ -50,7 +51,7 @@ class Settings(DataSettings):
     """parts that are predicted from the others"""
     n_neighbors: int | None = None
     """of the KNN; by default the paper's 100, or all where there are fewer"""
-    out: str = str(OUTPUTS / "fold_study.json")
+    out: str = field(default_factory=lambda: str(outputs() / "fold_study.json"))
     """JSON file for all figures"""
     workers: int = 2
     """processes that read images"""
@@ -62,6 +63,7 @@ class Settings(DataSettings):
 def main(argv=None) -> dict:
     s = parse(Settings, argv, __doc__)
     check_output("--out", s.out, (".json",), s.data)
+    prepare_process()
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")

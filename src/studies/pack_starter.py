@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from clipknight.errors import user_errors
 from clipknight.files import atomic_folder
 from clipknight.paths import ROOT
+from clipknight.preparation import prepare_process
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -42,6 +43,7 @@ class Settings:
 @user_errors
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
+    prepare_process()
     out = ROOT / s.out
     packed = {"a": Run.open(s.image_run), "knight": Run.open(s.knight_run)}
     changed = {"corpus": s.corpus, "corpus_share": s.corpus_share, "from_": f"{s.out}/a", "data": "", "run": ""}

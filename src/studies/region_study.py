@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when nothing is installed
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clipknight.embedding.cache import caption_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
@@ -22,7 +22,8 @@ from clipknight.embedding.subregions import SubRegions, encode_subregions
 from clipknight.errors import user_errors
 from clipknight.files import atomic_file
 from clipknight.output_names import check_output
-from clipknight.paths import OUTPUTS
+from clipknight.paths import outputs
+from clipknight.preparation import prepare_process
 from clipknight.settings import parse, save_settings
 
 import numpy as np
@@ -40,7 +41,7 @@ class Settings(DataSettings):
     """CLIP with a trained joint space: a run of train_clip.py, architecture:tag, hf-hub:..., a folder"""
     split: str = "valid"
     """train, valid or test"""
-    out: str = str(OUTPUTS / "regions")
+    out: str = field(default_factory=lambda: str(outputs() / "regions"))
     """folder for scores.json, gap.png and the pictures; files of an earlier study there are replaced"""
     limit: int = 1000
     """images at most, the first of the split"""
@@ -62,6 +63,7 @@ def main(argv=None) -> dict:
 
     s = parse(Settings, argv, __doc__)
     check_output("--out", Path(s.out) / "settings.yaml", (), s.data, s.encoder)
+    prepare_process()
     encoder = load_clip(s.encoder, s.device, s.precision)
     if not encoder.joint:
         raise ValueError(f"encoder {s.encoder!r} has no trained joint space: adapt it with src/train_clip.py first")

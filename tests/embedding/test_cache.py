@@ -281,8 +281,8 @@ def test_nothing_to_encode(clip, dataset, tmp_path):
         images(clip, dataset.split(""), tmp_path)
 
 
-def test_the_cache_is_in_outputs_by_default(outputs):
-    assert embedding_cache.CACHE == str(outputs / "embeddings")
+def test_the_cache_is_in_outputs_by_default(outputs, dataset):
+    assert embedding_cache.cache_folder(dataset) == outputs / "embeddings" / dataset.name
 
 
 # Sub-regions

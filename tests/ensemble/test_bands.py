@@ -114,7 +114,7 @@ def test_saved_and_loaded_predicts_the_same(tmp_path):
 
 
 def test_the_predictor_blends_by_bands_what_its_members_predict(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipknight.training.runs.OUTPUTS", tmp_path)
+    monkeypatch.setenv("CLIPKNIGHT_OUTPUTS", str(tmp_path))
     members, target_sums, _, _, components = shared_out()
     ids = np.arange(ROWS).astype(str)
 

@@ -153,7 +153,7 @@ def test_nan_and_unequal_shapes_are_refused():
 
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipknight.training.runs.OUTPUTS", tmp_path)
+    monkeypatch.setenv("CLIPKNIGHT_OUTPUTS", str(tmp_path))
     return tmp_path
 
 

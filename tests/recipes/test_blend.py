@@ -77,7 +77,11 @@ def test_bands_beside_the_weights(argv, data, capsys):
 
 def test_the_runs_predictor_blends_by_bands(argv, monkeypatch):
     main(argv("predicting", "--method=bands"))
-    monkeypatch.setattr(BlendPredictor, "__init__", lambda self, run, device: None)  # the members are mere rows here
+
+    def of_rows(self, run, device):
+        self.members = dict.fromkeys(run.info["members"])
+
+    monkeypatch.setattr(BlendPredictor, "__init__", of_rows)  # the members are mere rows here
     predictor = load_predictor(Run.open("blend/predicting"), "cpu")
     assert isinstance(predictor, BandPredictor)
     expected = Run.open("blend/predicting").predictions("test").vectors

@@ -5,9 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-import clipknight.paths
+import clipknight  # noqa: F401, first: torchvision needs its guard
 
-clipknight.paths.OUTPUTS = Path(sys.argv[1])  # before any module copies it
+OUTPUTS = Path(sys.argv[1])
+os.environ["CLIPKNIGHT_OUTPUTS"] = str(OUTPUTS)
 
 import train_a  # noqa: E402
 import train_clip  # noqa: E402
@@ -60,13 +61,13 @@ def encode(data: str, clip: str) -> None:
         return encode_pixels(pixels)
 
     encoder.encode_pixels = counting
-    options = {"cache": clipknight.paths.OUTPUTS / "shared", "batch_size": 8, "workers": 0}
+    options = {"cache": OUTPUTS / "shared", "batch_size": 8, "workers": 0}
     try:
         image_embeddings(encoder, dataset, **options)
     except Killed:
         pass
     image_embeddings(encoder, dataset, **options)
-    counted = clipknight.paths.OUTPUTS / f"counts-{os.environ['RANK']}.json"
+    counted = OUTPUTS / f"counts-{os.environ['RANK']}.json"
     counted.write_text(json.dumps(counts), encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.target_encoder import MINILM
 from clipknight.ensemble.predictors import PREDICTORS, load_predictor
-from clipknight.paths import OUTPUTS, existing
+from clipknight.paths import existing, outputs
 from clipknight.training.runs import Run
 
 import torch
@@ -65,7 +65,7 @@ class EmbeddingSource:
 
 def open_source(name: str, device: str = "auto") -> EmbeddingSource:
     """The source called `name`: a run that predicts, or an encoder with a joint space (ValueError for others)."""
-    folder = existing(OUTPUTS / name if (OUTPUTS / name).exists() else name)
+    folder = existing(outputs() / name if (outputs() / name).exists() else name)
     if (folder / "run.json").is_file() and (run := Run.open(name)).kind in PREDICTORS:
         return EmbeddingSource(name, ["target", run.settings["target_encoder"]], run=run, device=device)
     encoder = load_clip(str(folder) if folder.exists() else name, device)

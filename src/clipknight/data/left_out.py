@@ -6,18 +6,16 @@ from clipknight.data.folders import print_once
 from clipknight.data.images import find_unreadable
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
-from clipknight.paths import OUTPUTS
+from clipknight.paths import outputs
 from clipknight.processes import in_main_process
 
 import numpy as np
 import pandas as pd
 
-FOLDER = OUTPUTS / "left_out"
-
 
 def write_left_out(root: Path, why: str, rows: pd.DataFrame) -> Path:
     """Write the rows as `<dataset>-<why>.csv`, and return that path."""
-    path = FOLDER / f"{root.parent.name}-{root.name}-{why}.csv"
+    path = outputs() / "left_out" / f"{root.parent.name}-{root.name}-{why}.csv"
     if in_main_process():
         with atomic_file(path) as temporary:
             rows.to_csv(temporary, index=False)

@@ -9,12 +9,10 @@ from pathlib import Path
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
 from clipknight.data.video_decoding import UnreadableVideo, evenly_spaced_frames
 from clipknight.files import atomic_folder
-from clipknight.paths import OUTPUTS
+from clipknight.paths import outputs
 
 from PIL import Image
 from tqdm import tqdm
-
-CACHE = str(OUTPUTS / "frames")
 
 
 class UnreadableVideos(ValueError):
@@ -57,7 +55,7 @@ def read_frames(path: str | Path, count: int) -> list[Image.Image]:
 def frame_files(
     paths: Iterable[str | Path],
     count: int,
-    cache: str | Path = CACHE,
+    cache: str | Path | None = None,
     workers: int = 2,
     skip_unreadable: bool = False,
 ) -> dict[str, list[str]]:
@@ -67,10 +65,11 @@ def frame_files(
     folder's name has a digest of the video's path, size and modification time, and of `count`. `workers` videos are
     decoded at a time. UnreadableVideos names all that failed, unless they are skipped.
     """
-    folders = {str(path): _folder(str(path), count, Path(cache)) for path in paths}
+    cache = Path(cache or outputs() / "frames")
+    folders = {str(path): _folder(str(path), count, cache) for path in paths}
     todo = {folder: path for path, folder in folders.items() if len(_files(folder)) != count}
     failed = {}
-    Path(cache).mkdir(parents=True, exist_ok=True)  # here, or a worker that fails takes it from the others
+    cache.mkdir(parents=True, exist_ok=True)  # here, or a worker that fails takes it from the others
     with (
         tqdm(total=len(todo), desc="frames", unit="video", disable=not todo) as bar,
         ThreadPoolExecutor(workers) as pool,

@@ -16,7 +16,7 @@ from clipknight.embedding.clip import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.subregions import subregion_features
 from clipknight.embedding.target_encoder import MINILM
-from clipknight.paths import OUTPUTS
+from clipknight.paths import outputs
 from clipknight.processes import of_all_processes, process_index, stretches_of
 
 import numpy as np
@@ -24,14 +24,13 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-CACHE = str(OUTPUTS / "embeddings")
 CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
 
 
 def image_embeddings(
     encoder: ClipEncoder,
     dataset: Dataset,
-    cache: str | Path = CACHE,
+    cache: str | Path | None = None,
     batch_size: int = 64,
     workers: int = 2,
     skip_unreadable: bool = False,
@@ -47,7 +46,7 @@ def subregion_embeddings(
     encoder: ClipEncoder,
     dataset: Dataset,
     regions: int,
-    cache: str | Path = CACHE,
+    cache: str | Path | None = None,
     batch_size: int = 32,
     workers: int = 2,
     skip_unreadable: bool = False,
@@ -90,7 +89,7 @@ def _images(
 
 
 def caption_embeddings(
-    encoder: ClipEncoder, dataset: Dataset, cache: str | Path = CACHE, batch_size: int = 256
+    encoder: ClipEncoder, dataset: Dataset, cache: str | Path | None = None, batch_size: int = 256
 ) -> Embeddings:
     """Unit CLIP caption embeddings (M, D), the keys of the joint space, by caption id. `dataset`: or a Corpus."""
     fingerprint = encoder.fingerprint("text")
@@ -100,7 +99,7 @@ def caption_embeddings(
 def target_embeddings(
     target_encoder,
     dataset: Dataset,
-    cache: str | Path = CACHE,
+    cache: str | Path | None = None,
     batch_size: int = 128,
     name: str = MINILM,
     precision: str = "fp32",
@@ -189,6 +188,11 @@ def _captions(
     return cached(folder, ids, batches, chunk, meta)
 
 
+def cache_folder(dataset: Dataset, cache: str | Path | None = None) -> Path:
+    """Where what belongs to a dataset is kept: below `cache`, by default outputs/embeddings."""
+    return Path(cache or outputs() / "embeddings") / dataset.name
+
+
 def _cache_folder(cache, dataset: Dataset, of: str, name: str, fingerprint: str, rows: list[str]) -> Path:
     digest = hashlib.sha256("\n".join([fingerprint, *rows]).encode()).hexdigest()[:12]
-    return Path(cache) / dataset.name / f"{of}-{Path(name).name.replace(':', '-')}-{digest}"
+    return cache_folder(dataset, cache) / f"{of}-{Path(name).name.replace(':', '-')}-{digest}"

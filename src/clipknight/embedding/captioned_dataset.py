@@ -11,7 +11,7 @@ from clipknight.data.datasets import Dataset, read_dataset
 from clipknight.data.left_out import unreadable_ids
 from clipknight.data.listing import among
 from clipknight.devices import DeviceSettings
-from clipknight.embedding.cache import CACHE, target_embeddings
+from clipknight.embedding.cache import cache_folder, target_embeddings
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.embedding.metrics import avg_cos
 from clipknight.embedding.splits import with_made_split
@@ -88,7 +88,7 @@ class CaptionedDataset:
         """
         dataset = read_dataset(data, columns, images, skip_unreadable)
         targets = target_embeddings(load_target_encoder(target_encoder, device), dataset, name=target_encoder)
-        dataset = with_made_split(dataset, targets, Path(CACHE) / dataset.name, seed)
+        dataset = with_made_split(dataset, targets, cache_folder(dataset), seed)
         if skip_unreadable and dataset.media == "image":
             to_learn = dataset.images[dataset.images["split"] != "test"]
             dataset = dataset.without(unreadable_ids(to_learn, dataset.root))

@@ -13,8 +13,6 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-cv2.setNumThreads(0)  # loader processes are the parallelism
-
 
 def training_transform(encoder: ClipEncoder, rotation: float, flip: bool, crop: float) -> A.Compose:
     """Rotation by up to `rotation` degrees, horizontal `flip`, random crop of at least the share `crop` of the area.
@@ -60,6 +58,7 @@ class TrainingImages(TorchDataset):
 
 def training_images(encoder: ClipEncoder, dataset: Dataset, s) -> DataLoader:
     """Batches of (pixels (B, 3, H, W), rows (B,)) by a script's settings, in the order of EpochBatches."""
+    cv2.setNumThreads(0)  # loader processes, which inherit this, are the parallelism
     transform = training_transform(encoder, s.rotation, s.flip, s.crop)
     images = TrainingImages(dataset.images["path"].tolist(), transform, s.seed)
     batch_size = s.batch_size if s.epochs else 1  # where the tower is left as it is, any number of images will do

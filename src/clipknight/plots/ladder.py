@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clipknight.files import atomic_file
 from clipknight.output_names import check_output
-from clipknight.paths import OUTPUTS
+from clipknight.paths import outputs
 from clipknight.training.runs import Run
 
 
@@ -22,7 +22,7 @@ class LadderSettings:
     """names of runs, as free words"""
     labels: list[str] = field(default_factory=list)
     """what to call them; by default their names"""
-    out: str = str(OUTPUTS / "ladder.json")
+    out: str = field(default_factory=lambda: str(outputs() / "ladder.json"))
     """JSON file; the table (.md) and the picture (.png) go beside it"""
 
 

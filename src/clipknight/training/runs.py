@@ -19,7 +19,7 @@ from clipknight.data.datasets import Dataset, read_dataset
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.files import atomic_file
-from clipknight.paths import OUTPUTS, existing
+from clipknight.paths import existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import Description, read_description
 from clipknight.settings import changes_result, known_settings, load_settings, save_settings
@@ -76,15 +76,15 @@ class Run:
     def at(cls, name: str) -> "Run":
         """The run called `name`, whether it exists or not. ValueError for what is no name."""
         check_name(str(name))
-        return cls(Path(name) if Path(name).is_absolute() else OUTPUTS / name)
+        return cls(Path(name) if Path(name).is_absolute() else outputs() / name)
 
     @classmethod
     def open(cls, name: str | Path) -> "Run":
         """The run called `name`. FileNotFoundError lists the runs there are."""
-        folder = existing(OUTPUTS / name if (OUTPUTS / name).exists() else name)
+        folder = existing(outputs() / name if (outputs() / name).exists() else name)
         if not (folder / "run.json").is_file():
-            there = sorted(str(path.parent.relative_to(OUTPUTS)) for path in OUTPUTS.glob("**/run.json"))
-            raise FileNotFoundError(f"no run {str(name)!r} in {OUTPUTS}; there are: {', '.join(there) or 'none yet'}")
+            there = sorted(str(path.parent.relative_to(outputs())) for path in outputs().glob("**/run.json"))
+            raise FileNotFoundError(f"no run {str(name)!r} in {outputs()}; there are: {', '.join(there) or 'none yet'}")
         return cls(folder)
 
     def refuse_unless_free(self, resume: bool | None = None, overwrite: bool = False) -> None:
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return str(self.folder.relative_to(OUTPUTS)) if self.folder.is_relative_to(OUTPUTS) else str(self.folder)
+        return str(self.folder.relative_to(outputs())) if self.folder.is_relative_to(outputs()) else str(self.folder)
 
     @property
     def files(self) -> list[Path]:
