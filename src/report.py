@@ -5,10 +5,10 @@ python src/report.py --data input/sample --run ensemble --out outputs/report.htm
 
 import base64
 import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clipknight.data.json_files import TEXT, is_of, read_json
 from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.errors import user_errors
@@ -17,6 +17,7 @@ from clipknight.output_names import check_output
 from clipknight.paths import existing, outputs
 from clipknight.plots.error_analysis import image_scores
 from clipknight.plots.gallery import jpeg_base64
+from clipknight.plots.labels import label
 from clipknight.preparation import prepare_process
 from clipknight.ranges import Few
 from clipknight.settings import parse
@@ -27,6 +28,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment
 
+NUMBER = (int, float)
 NEAREST = 3  # training captions listed under each model
 PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
 <style>
@@ -80,29 +82,42 @@ def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process()
     run = Run.open(s.run)
+    if "members" not in run.info:
+        raise ValueError(f"run {run.name!r} is no ensemble: --run names a run of blend.py, whose members are shown too")
     check_output("--out", s.out, (".html", ".htm"), s.data, *s.captions, *run.files)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
-    runs = [*map(Run.open, run.info["members"]), run]
+    runs = [*(Run.open(str(name)) for name in run.info["members"]), run]
     predictions = {r.name: r.predictions("valid").aligned_to(valid.dataset.ids) for r in runs}
     cosines = image_scores(predictions, valid)
 
-    scores = pd.read_csv(run.folder / "scores.csv")
     content = {
         "title": f"{data.dataset.name}: {run.name}",
         "summary": data.dataset.summary(),
         "synthetic": (data.dataset.root / "sample.json").is_file(),
         "split": f"valid, {len(valid.dataset)} images, {len(valid.targets)} captions",
-        "scores": scores.to_html(index=False, float_format="{:.4f}".format, border=0, na_rep=""),
+        "scores": score_table(run),
         "curves": learning_curves(runs[:-1]),
         "sections": [{"name": Path(file).stem, "captioned": captioned(file, s)} for file in s.captions],
         "pictures": pictures(train, valid, predictions, cosines, s),
     }
     page = Environment(autoescape=True).from_string(PAGE).render(content)
     with atomic_file(s.out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # file names need not be UTF-8
     print(f"report: {s.out}")
     return Path(s.out)
+
+
+def score_table(run: Run) -> str:
+    """HTML of the scores that blend.py wrote, escaped. ValueError for another file."""
+    file = run.folder / "scores.csv"
+    try:
+        scores = pd.read_csv(file, keep_default_na=False, na_values={"weight": [""]}, dtype={"member": "str"})
+        scores = scores[["member", "avg_cos", "weight"]].astype({"avg_cos": float, "weight": float})
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        remedy = "make the run again by src/blend.py --overwrite"
+        raise ValueError(f"{file} holds no scores of members: {remedy}") from error
+    return scores.to_html(index=False, float_format="{:.4f}".format, border=0, na_rep="")
 
 
 def learning_curves(runs: list[Run]) -> str:
@@ -114,10 +129,11 @@ def learning_curves(runs: list[Run]) -> str:
     for run in runs:
         events = [event for event in run.events() if "avg_cos" in event and "epoch" in event]
         if events:
-            axes.plot([e["epoch"] + 1 for e in events], [e["avg_cos"] for e in events], marker="o", label=run.name)
-        else:
+            epochs, scores = ([event[name] for event in events] for name in ("epoch", "avg_cos"))
+            axes.plot(np.array(epochs) + 1, scores, marker="o", label=label(run.name))
+        elif score := run.info.get("summary", {}).get("avg_cos"):  # of a run that is not finished there is none
             colour = f"C{len(axes.lines)}"
-            axes.axhline(run.info["summary"]["avg_cos"], linestyle=":", color=colour, label=f"{run.name} (not trained)")
+            axes.axhline(score, linestyle=":", color=colour, label=label(f"{run.name} (not trained)"))
     axes.set(xlabel="epochs of fine-tuning (0: head alone)", ylabel="valid Avg-Cos")
     axes.legend(fontsize=8)
     with io.BytesIO() as buffer:
@@ -132,7 +148,8 @@ def pictures(train, valid, predictions: dict[str, Embeddings], cosines: pd.DataF
     captions = valid.dataset.caption_lists()
     train_captions = train.dataset.captions["caption"].to_numpy()
     vectors = np.ascontiguousarray(train.targets.vectors)
-    nearest = {n: faiss.knn(np.ascontiguousarray(p.vectors[rows]), vectors, NEAREST * 4, faiss.METRIC_INNER_PRODUCT)
+    count = min(NEAREST * 4, len(vectors))
+    nearest = {n: faiss.knn(np.ascontiguousarray(p.vectors[rows]), vectors, count, faiss.METRIC_INNER_PRODUCT)
                for n, p in predictions.items()}  # fmt: skip
     shown = []
     for place, row in enumerate(rows):
@@ -154,8 +171,12 @@ def pictures(train, valid, predictions: dict[str, Embeddings], cosines: pd.DataF
 def captioned(file: str, s: Settings) -> list[dict]:
     """What the page shows of the first pictures and videos in a JSON file of caption.py."""
     path = existing(file)
+    remedy = f"make it with caption.py --out {file}"
     if not path.is_file():
-        raise FileNotFoundError(f"no file {file}: make it with caption.py --out {file}")
+        raise FileNotFoundError(f"no file {file}: {remedy}")
+    items = read_json(path)
+    if not isinstance(items, list) or not all(map(is_captioned, items)):
+        raise ValueError(f"{file} is no JSON of captions with their neighbours and pictures: {remedy}")
     return [
         {
             "name": item["image_id"],
@@ -163,8 +184,20 @@ def captioned(file: str, s: Settings) -> list[dict]:
             "nearest": item["neighbours"][:NEAREST],
             "jpegs": [jpeg_base64(picture, 224 if len(item["pictures"]) == 1 else 74) for picture in item["pictures"]],
         }
-        for item in json.loads(path.read_text(encoding="utf-8"))[: s.pictures]
+        for item in items[: s.pictures]
     ]
+
+
+def is_captioned(item) -> bool:
+    """Whether this is an entry of what caption.py writes as JSON."""
+    if not isinstance(item, dict):
+        return False
+    near, files = item.get("neighbours"), item.get("pictures")
+    if not isinstance(near, list) or not isinstance(files, list) or not files:
+        return False
+    pairs = all(isinstance(pair, list) and [is_of(part, kind) for part, kind in zip(pair, (TEXT, NUMBER))] == [True] * 2
+                for pair in near)  # fmt: skip
+    return pairs and all(is_of(text, TEXT) for text in (item.get("image_id"), item.get("caption"), *files))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from clipknight.captioning.captioner import Captioner, Captions
 from clipknight.data.images import read_image
 from clipknight.embedding.embeddings import unit
+from clipknight.plots.labels import shown
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,13 +17,13 @@ def explanation(path: str, captions: Captions, row: int, captioner: Captioner) -
     figure = Figure(figsize=(11, 3))
     picture, bars = figure.subplots(1, 2, width_ratios=(1, 2))
     picture.imshow(read_image(path))
-    picture.set_title(captions.texts[row], fontsize=9, wrap=True)
+    picture.set_title(shown(captions.texts[row]), fontsize=9, wrap=True)
     picture.axis("off")
     texts = captioner.retriever.corpus.texts[captions.neighbours[row]]
     places = np.arange(len(texts))[::-1]
     bars.barh(places, captions.similarities[row], color="#9dc3e6")
     for place, text in zip(places, texts):
-        bars.text(0.01, place, text, va="center", fontsize=8)
+        bars.text(0.01, place, shown(text), va="center", fontsize=8)
     bars.set(yticks=[], xlabel="cosine of image embedding and caption", xlim=(0, 1))
     bars.spines[["top", "right", "left"]].set_visible(False)
     return figure
@@ -49,6 +50,6 @@ def tsne_map(
         axes.scatter(own[:, 0], own[:, 1], s=18, color=colour)
         x, y = places[images * k + i]
         axes.scatter(x, y, s=110, facecolors="none", edgecolors=colour, linewidths=2)
-        axes.annotate(text, (x, y), textcoords="offset points", xytext=(7, 5), fontsize=7, color=colour)
+        axes.annotate(shown(text), (x, y), textcoords="offset points", xytext=(7, 5), fontsize=7, color=colour)
     axes.set(xticks=[], yticks=[], title="neighbours (dots) and generated captions (rings)")
     return figure

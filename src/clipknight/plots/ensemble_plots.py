@@ -7,6 +7,7 @@ from clipknight.data.images import read_image
 from clipknight.embedding.clip import ClipEncoder
 from clipknight.ensemble.training_images import TrainingImages, training_transform
 from clipknight.plots.error_analysis import binned, calibration_error
+from clipknight.plots.labels import label, shown
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -20,7 +21,7 @@ def disagreement_plot(cosine: np.ndarray, scores: pd.DataFrame) -> Figure:
     figure, axes = _figure(7, 3.6)
     for i, (name, score) in enumerate(scores.items()):
         axes.scatter(cosine, score, s=8, alpha=0.35, color=f"C{i}", linewidths=0)
-        _line(axes, binned(cosine, score), "score", f"C{i}", name)
+        _line(axes, binned(cosine, score), "score", f"C{i}", label(name))
     axes.set(xlabel="cosine between the two predictions", ylabel="score of the image")
     axes.legend()
     return figure
@@ -34,7 +35,7 @@ def picture_grid(pictures: Sequence[str | np.ndarray], texts: Sequence[str], col
         ax.axis("off")
     for ax, picture, text in zip(np.ravel(axes), pictures, texts):
         ax.imshow(read_image(picture) if isinstance(picture, str) else picture)
-        lines = [fill(line, 52, subsequent_indent="  ") for line in text.split("\n")]
+        lines = [fill(line, 52, subsequent_indent="  ") for line in shown(text).split("\n")]
         ax.set_title("\n".join(lines), fontsize=7.5, loc="left")
     return figure
 
@@ -42,11 +43,11 @@ def picture_grid(pictures: Sequence[str | np.ndarray], texts: Sequence[str], col
 def errors_plot(by: Mapping[str, np.ndarray], scores: pd.DataFrame) -> Figure:
     """One panel for each of `by` (N,): the mean score of each model in bins of it, with two standard errors."""
     figure, panels = _figure(4 * len(by), 3.2, 1, len(by), sharey=True)
-    for ax, (label, values) in zip(np.ravel(panels), by.items()):
+    for ax, (sign, values) in zip(np.ravel(panels), by.items()):
         table = binned(values, scores)
         for i, name in enumerate(scores):
-            _line(ax, table, name, f"C{i}", name)
-        ax.set(xlabel=label)
+            _line(ax, table, name, f"C{i}", label(name))
+        ax.set(xlabel=sign)
     np.ravel(panels)[0].set(ylabel="mean cosine")
     np.ravel(panels)[0].legend(fontsize=8)
     return figure
@@ -59,9 +60,9 @@ def reliability_plot(signs: Mapping[str, np.ndarray], scores: np.ndarray, expect
     """
     figure, panels = _figure(3.4 * (len(signs) + 1), 3.2, 1, len(signs) + 1, sharey=True)
     scores = pd.Series(np.asarray(scores), name="score")
-    for ax, (label, values) in zip(panels, {**signs, "expected score": expected}.items()):
+    for ax, (sign, values) in zip(panels, {**signs, "expected score": expected}.items()):
         _line(ax, binned(values, scores), "score", "C0")
-        ax.set(xlabel=label, title=f"ρ = {scores.corr(pd.Series(np.asarray(values)), method='spearman'):.2f}")
+        ax.set(xlabel=sign, title=f"ρ = {scores.corr(pd.Series(np.asarray(values)), method='spearman'):.2f}")
     span = [min(expected), max(expected)]
     panels[-1].plot(span, span, "--", color="grey")
     panels[-1].set_title(f"{panels[-1].get_title()}, off by {calibration_error(expected, scores.to_numpy()):.3f}")
@@ -78,7 +79,7 @@ def weights_plot(run: Run) -> Figure:
     folds = [event["weights"] for event in run.events() if "fold" in event]
     for fold in folds:
         axes.plot(fold, places, "o", color="C3", markersize=4, label="each fold" if fold is folds[0] else None)
-    axes.set(yticks=places, yticklabels=members, xlabel="weight")
+    axes.set(yticks=places, yticklabels=[label(name) for name in members], xlabel="weight")
     axes.legend(fontsize=8)
     return figure
 
@@ -95,7 +96,7 @@ def ladder_plot(ladder: Sequence[Mapping]) -> Figure:
         gain = "" if rung["gain"] is None else f"  ({rung['gain']:+.4f})"
         axes.annotate(f"{rung['avg_cos']:.4f}{gain}", (rung["avg_cos"], place), (8, -3), textcoords="offset points",
                       fontsize=8)  # fmt: skip
-    axes.set(yticks=places, yticklabels=[rung["label"] for rung in ladder], xlabel="valid Avg-Cos")
+    axes.set(yticks=places, yticklabels=[label(rung["label"]) for rung in ladder], xlabel="valid Avg-Cos")
     axes.margins(x=0.3)
     return figure
 

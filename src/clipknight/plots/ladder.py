@@ -85,12 +85,18 @@ def check_comparable(runs: list[Run], ladder: list[dict]) -> None:
             raise ValueError(f"run {run.name!r} predicts {encoder!r}, {runs[0].name!r} {other!r}: no common ladder")
 
 
+def cell(text: str) -> str:
+    """Text in one cell of a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
 def as_markdown(ladder: list[dict]) -> str:
     """The table, the best score in bold."""
     best = max(step["avg_cos"] for step in ladder)
     lines = ["| | valid Avg-Cos | gain | pairs | seed | |", "|---|---:|---:|---:|---:|---|"]
     for step in ladder:
+        label = cell(step["label"])
         score = f"**{step['avg_cos']:.4f}**" if step["avg_cos"] == best else f"{step['avg_cos']:.4f}"
         gain = "" if step["gain"] is None else f"{step['gain']:+.4f}"
-        lines.append(f"| {step['label']} | {score} | {gain} | {step['pairs']:,} | {step['seed']} | {step['how']} |")
+        lines.append(f"| {label} | {score} | {gain} | {step['pairs']:,} | {step['seed']} | {step['how']} |")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from clipknight.data.images import read_image
 from clipknight.embedding.clip import ClipEncoder
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.subregions import subregion_features
+from clipknight.plots.labels import shown
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def overlay(path: str, encoder: ClipEncoder, regions: int = 10, caption: str = "
         cosines = found.regions[0] @ vector
         nearest = int(cosines.argmax())
         title = f"whole {found.whole[0] @ vector:.2f}, region {nearest + 1} {cosines[nearest]:.2f}"
-        figure.suptitle(f"{caption}\ncosine: {title}", fontsize=9, wrap=True)
+        figure.suptitle(f"{shown(caption)}\ncosine: {title}", fontsize=9, wrap=True)
     for axes in (plain, heat):
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.axis("off")
