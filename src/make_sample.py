@@ -20,6 +20,7 @@ from clipknight.errors import user_errors
 from clipknight.files import atomic_folder
 from clipknight.messages import a_few
 from clipknight.paths import ROOT
+from clipknight.ranges import Few, PositiveFew, Seed
 from clipknight.sample.drawing import FPS, draw, draw_frames
 from clipknight.sample.questions import write_questions
 from clipknight.sample.scenes import Scene, draw_clips, draw_scenes
@@ -37,15 +38,17 @@ SPLIT_LISTS = {"train": "sample.trainImages.txt", "valid": "sample.devImages.txt
 OWN = {"Images", "clips", "captions.txt", "scenes.json", "sample.json", *SPLIT_LISTS.values()}  # in a sample's folder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    out: Path = Path("input/sample")
+    """Settings of make_sample.py"""
+
+    out: str = "input/sample"
     """Folder to make, from the project's root. It appears whole or not at all."""
-    images: int = 1500
+    images: PositiveFew = 1500
     """Pictures: a tenth each for validation and test, the rest for training."""
-    clips: int = 36
+    clips: Few = 36
     """Short videos; every sixth is an animated GIF."""
-    seed: int = 0
+    seed: Seed = 0
     """The same seed draws the same bytes."""
     questions: str = ""
     """Folder for train.csv, valid.csv and test.csv of questions about the pictures, which answer.py reads."""
@@ -68,7 +71,7 @@ def main(argv=None):
         draw_sample(out, made_with, settings)
     if settings.questions:
         scenes = json.loads((out / "scenes.json").read_text(encoding="utf-8"))
-        write_questions(scenes, f"{settings.out.as_posix()}/Images", settings.questions, settings.seed)
+        write_questions(scenes, f"{Path(settings.out).as_posix()}/Images", settings.questions, settings.seed)
 
 
 def draw_sample(out: Path, made_with: dict, settings: Settings) -> None:

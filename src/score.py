@@ -11,9 +11,10 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of
+from clipknight.devices import DeviceSettings, WorkerSettings
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.metrics import avg_cos
 from clipknight.embedding.target_encoder import MINILM, load_target_encoder
@@ -34,8 +35,8 @@ import numpy as np
 import pandas as pd
 
 
-@dataclass(frozen=True)
-class SubmissionSettings:
+@dataclass(frozen=True, kw_only=True)
+class SubmissionSettings(DeviceSettings):
     """Settings of score.py submission"""
 
     submission: str
@@ -48,8 +49,6 @@ class SubmissionSettings:
     """sentence-transformers name or folder"""
     allow_partial: bool = False
     """leave out captioned images that the submission lacks; otherwise they are an error"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
 
 
 def score_submission(s: SubmissionSettings) -> dict:
@@ -65,15 +64,15 @@ def score_submission(s: SubmissionSettings) -> dict:
     return save(s.json, {"avg_cos": score, "pairs": len(captions)})
 
 
-@dataclass(frozen=True)
-class CaptionSettings:
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings(WorkerSettings, DeviceSettings):
     """Settings of score.py captions"""
 
     candidates: str
     """captions to score, one an image: CSV of image,caption, COCO's JSON of results, or JSON of captions by file"""
     references: str = ""
     """captions people wrote, as many an image as there are: CSV of image,caption, COCO's JSON, JSON of lists by file"""
-    metrics: list[str] = field(default_factory=lambda: list(METRICS))
+    metrics: list[Literal[METRICS]] = field(default_factory=lambda: list(METRICS))
     """some of Bleu, METEOR, ROUGE_L, CIDEr, SPICE"""
     images: str = ""
     """folder of the images: adds clip_cosine and CLIPScore, by --encoder"""
@@ -87,10 +86,6 @@ class CaptionSettings:
     """also write the scores to this file"""
     allow_partial: bool = False
     """leave out images with references that have no candidate; otherwise they are an error"""
-    workers: int = 2
-    """processes that read images"""
-    device: str = "auto"
-    """auto, cpu, cuda, mps"""
 
 
 def score_captions(s: CaptionSettings) -> dict:

@@ -26,7 +26,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)  # --help shows 
 S = TypeVar("S")
 
 # What scripts once accepted and never read, or no longer have: files of that time may still name it at its default.
-RETIRED = {"skip_unreadable": False, "keep": ""}
+RETIRED = {"skip_unreadable": False, "keep": "", "mixup": 0.0, "cutmix": 0.0, "metric": "cosine", "chat": False}
 
 
 def without_effect(default, saved: bool = True):
@@ -35,6 +35,16 @@ def without_effect(default, saved: bool = True):
     One that is not `saved` belongs to the call, not to the run.
     """
     return dataclasses.field(default=default, metadata={"effect": False, "saved": saved})
+
+
+def resolved(*choices):
+    """A field that is None until a script resolves it to one of `choices`, which its runs then have saved."""
+    return dataclasses.field(default=None, metadata={"resolved": choices})
+
+
+def same(field: dataclasses.Field, before, value) -> bool:
+    """Whether a run made with `before` was made with `value`, which may be left to the script."""
+    return before == value or (value is None and before in field.metadata.get("resolved", ()))
 
 
 def changes_result(field: dataclasses.Field) -> bool:

@@ -20,7 +20,9 @@ def help_text(settings: type, parser, description: str, positional: str) -> str:
     """The page; `parser` is jsonargparse's, which knows the fields' docstrings and defaults."""
     types = get_type_hints(settings)
     described = {action.dest: action for action in parser._actions}
-    fields = [described[field.name] for field in dataclasses.fields(settings) if field.name in described]
+    own = vars(settings).get("__annotations__", {})  # what only this script has stands before the groups it takes up
+    names = sorted((field.name for field in dataclasses.fields(settings)), key=lambda name: name not in own)
+    fields = [described[name] for name in names if name in described]
     required = [f"--{shown_name(action.dest)} {_metavar(action.dest)}" for action in fields if action.required]
     words = [f"[{_metavar(positional)}...]"] if positional else []
     lines = [f"usage: {' '.join([Path(sys.argv[0]).name, *words, *required, '[--setting value ...]'])}", ""]
@@ -34,7 +36,8 @@ def help_text(settings: type, parser, description: str, positional: str) -> str:
 
 
 def _metavar(name: str) -> str:
-    return shown_name(name).upper().removesuffix("S")
+    shown = shown_name(name)
+    return shown.upper() if shown.endswith(("us", "ss")) else shown.upper().removesuffix("S")
 
 
 def _typed(name: str, hint, positional: str) -> str:

@@ -18,22 +18,22 @@ from dataclasses import dataclass, replace
 from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.errors import user_errors
 from clipknight.preparation import prepare_process
+from clipknight.ranges import Name
 from clipknight.settings import parse
 from clipknight.training.runs import Run
+from clipknight.training.settings import RunSettings
 
 import torch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(RunSettings):
     """Settings of average_towers.py"""
 
     runs: list[str]
     """names of two runs or more of train_a.py or train_clip.py that began with the same encoder"""
-    run: str = "soup"
+    run: Name = "soup"
     """name of the run: outputs/<run>"""
-    overwrite: bool = False
-    """replace the run"""
 
 
 @user_errors

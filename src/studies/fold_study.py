@@ -15,10 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when n
 
 import json
 from dataclasses import dataclass, field
+from typing import Literal
 
+from clipknight.devices import PrecisionSettings, WorkerSettings
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip import FEATURES, load_clip
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.embedding.splits import similarity_groups
@@ -29,6 +31,7 @@ from clipknight.files import atomic_file
 from clipknight.output_names import check_output
 from clipknight.paths import outputs
 from clipknight.preparation import prepare_process
+from clipknight.ranges import Cosine, Folds, PositiveCount
 from clipknight.settings import parse
 
 import numpy as np
@@ -38,25 +41,21 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(WorkerSettings, PrecisionSettings, DataSettings):
     """Settings of fold_study.py"""
 
     encoder: str = f"{OFFLINE}@224"
     """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; best one that never trained on these images"""
-    features: str = "auto"
+    features: Literal[FEATURES] = "auto"
     """image embedding: auto (the encoder's own), or pooled (before its projection)"""
-    thresholds: list[float] = field(default_factory=lambda: [0.6, 0.7, 0.8, 0.9])
+    thresholds: list[Cosine] = field(default_factory=lambda: [0.6, 0.7, 0.8, 0.9])
     """cosine of two captions from which on their images go to one fold"""
-    folds: int = 5
+    folds: Folds = 5
     """parts that are predicted from the others"""
-    n_neighbors: int | None = None
+    n_neighbors: PositiveCount | None = None
     """of the KNN; by default the paper's 100, or all where there are fewer"""
     out: str = field(default_factory=lambda: str(outputs() / "fold_study.json"))
     """JSON file for all figures"""
-    workers: int = 2
-    """processes that read images"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
 @user_errors

@@ -16,6 +16,7 @@ from clipknight.errors import user_errors
 from clipknight.files import atomic_folder
 from clipknight.paths import ROOT
 from clipknight.preparation import prepare_process
+from clipknight.ranges import Name, PositiveShare
 from clipknight.settings import parse
 from clipknight.training.runs import Run
 
@@ -28,13 +29,13 @@ from safetensors.torch import load_file, save_file
 class Settings:
     """Settings of pack_starter.py"""
 
-    image_run: str
+    image_run: Name
     """run of train_a.py: what predicts an image's embedding"""
-    knight_run: str
+    knight_run: Name
     """run of train_knight.py: what says it"""
     corpus: list[str] = field(default_factory=lambda: ["coco"])
     """what the packed Knight retrieves from; it must be on every user's machine"""
-    corpus_share: float = 0.05
+    corpus_share: PositiveShare = 0.05
     """share of the corpus, embedded at first use"""
     out: str = "input/models/starter"
     """folder; what it holds besides the two runs, such as its model card, stays"""

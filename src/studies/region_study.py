@@ -13,7 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when n
 
 import json
 from dataclasses import dataclass, field
+from typing import Literal
 
+from clipknight.devices import PrecisionSettings, WorkerSettings
 from clipknight.embedding.cache import caption_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
 from clipknight.embedding.clip import ClipEncoder, load_clip
@@ -24,6 +26,7 @@ from clipknight.files import atomic_file
 from clipknight.output_names import check_output
 from clipknight.paths import outputs
 from clipknight.preparation import prepare_process
+from clipknight.ranges import Few, PositiveCount, PositiveFew
 from clipknight.settings import parse, save_settings
 
 import numpy as np
@@ -34,27 +37,23 @@ AT = (1, 5, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DataSettings):
+class Settings(WorkerSettings, PrecisionSettings, DataSettings):
     """Settings of region_study.py"""
 
     encoder: str = "outputs/clip"
     """CLIP with a trained joint space: a run of train_clip.py, architecture:tag, hf-hub:..., a folder"""
-    split: str = "valid"
+    split: Literal["train", "valid", "test"] = "valid"
     """train, valid or test"""
     out: str = field(default_factory=lambda: str(outputs() / "regions"))
     """folder for scores.json, gap.png and the pictures; files of an earlier study there are replaced"""
-    limit: int = 1000
+    limit: PositiveCount = 1000
     """images at most, the first of the split"""
-    regions: int = 10
+    regions: PositiveFew = 10
     """sub-regions of an image"""
-    pictures: int = 6
+    pictures: Few = 6
     """photographs to draw the regions on, spread over the images"""
-    batch_size: int = 32
+    batch_size: PositiveFew = 32
     """images at a time"""
-    workers: int = 2
-    """threads that read images"""
-    precision: str = "auto"
-    """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
 @user_errors

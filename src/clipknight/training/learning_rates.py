@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from clipknight.embedding.clip import ClipEncoder
 from clipknight.embedding.packaged_clip import PACKAGED
+from clipknight.processes import in_main_process
 
 import timm.optim
 from torch import nn
@@ -22,12 +23,20 @@ WEB_RATES = (1e-5, 0.7)
 
 
 def tower_rates(encoder: ClipEncoder, lr: float | None, layer_decay: float | None) -> dict[str, float]:
-    """`lr_vision` and `layer_decay` as given, or where they are None, those for this kind of tower."""
-    kind_lr, kind_decay = IMAGENET_RATES if encoder.root.partition("@")[0] in PACKAGED else WEB_RATES
-    return {
+    """`lr_vision` and `layer_decay` as given, or where they are None, this kind of tower's, which are printed."""
+    of_imagenet = encoder.root.partition("@")[0] in PACKAGED
+    kind_lr, kind_decay = IMAGENET_RATES if of_imagenet else WEB_RATES
+    rates = {
         "lr_vision": kind_lr if lr is None else lr,
         "layer_decay": kind_decay if layer_decay is None else layer_decay,
     }
+    if None in (lr, layer_decay) and in_main_process():
+        learnt_from = "ImageNet" if of_imagenet else "the web's images and captions"
+        print(
+            f"a tower that learnt from {learnt_from}: "
+            + ", ".join(f"--{name} {rate:g}" for name, rate in rates.items())
+        )
+    return rates
 
 
 def tower_groups(

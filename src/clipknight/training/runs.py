@@ -22,7 +22,7 @@ from clipknight.files import atomic_file
 from clipknight.paths import existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import Description, read_description
-from clipknight.settings import changes_result, known_settings, load_settings, save_settings
+from clipknight.settings import changes_result, known_settings, load_settings, same, save_settings
 from clipknight.training.run_folders import OWN, check_name, claim, clear, refuse_unless_free, release
 
 # Runs made before 0.4.0 name the class that predicts, by the place it had then.
@@ -199,7 +199,7 @@ class Run:
         return (self.folder / "run.json").is_file()
 
     def made_with(self, settings) -> bool:
-        """Whether the run's settings are these, save for what changes no result and what None leaves to the run."""
+        """Whether the run's settings are these, save for what changes no result."""
         return not self._changed(settings)
 
     def _changed(self, settings) -> list[str]:
@@ -207,9 +207,9 @@ class Run:
         defaults = {f.name: f.default if f.default_factory is no_factory else f.default_factory() for f in fields}
         before = {**defaults, **self.settings}  # a setting that the run does not know yet had its default's effect
         return [
-            f"{key} {before.get(key)!r} -> {value!r}"
-            for key, value in ((field.name, getattr(settings, field.name)) for field in fields if changes_result(field))
-            if value is not None and before.get(key) != value
+            f"{field.name} {before.get(field.name)!r} -> {getattr(settings, field.name)!r}"
+            for field in fields
+            if changes_result(field) and not same(field, before.get(field.name), getattr(settings, field.name))
         ]
 
     def _check_same(self, settings) -> None:

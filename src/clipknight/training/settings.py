@@ -6,7 +6,7 @@ from clipknight.devices import PrecisionSettings, WorkerSettings
 from clipknight.embedding.captioned_dataset import KeptDataSettings
 from clipknight.embedding.packaged_clip import OFFLINE
 from clipknight.ranges import Degrees, Few, Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
-from clipknight.settings import without_effect
+from clipknight.settings import resolved, without_effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class FineTuningSettings(ResumableSettings, WorkerSettings, PrecisionSettings, K
     """epochs of fine-tuning; 0 stops after the first stage, which leaves the tower as it is"""
     batch_size: PositiveFew = 64
     """images a step and process; contrastive negatives come from the same batch"""
-    lr_vision: Rate | None = None
+    lr_vision: Rate | None = resolved(4e-4, 1e-5)
     """learning rate of the tower's top layer; by default 4e-4 for a tower of ImageNet, 1e-5 for any other CLIP's"""
-    layer_decay: PositiveShare | None = None
+    layer_decay: PositiveShare | None = resolved(0.9, 0.7)
     """each layer of the tower learns at this share of the one above, 1 for one rate; by default .9, or .7 likewise"""
     freeze_below: Share = 0.15
     """layers whose share falls below this are frozen"""
