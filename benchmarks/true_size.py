@@ -3,7 +3,7 @@
     python benchmarks/true_size.py [--models ViT-L-14-quickgelu@336 ViT-SO400M-14-SigLIP-384] [--rounds 1]
 
 For each model and precision, in a process of its own: encoding images and captions, the memory that the same encoder at
-another size takes beside it, and one step of fine-tuning the image tower, first its upper layers alone, as the scripts
+twice the size takes beside it, and one step of fine-tuning the image tower, first its upper layers alone, as the scripts
 do by default, then all of them. Random weights take the time of real ones, and need no download. A core-second is a
 second of one core at work, however busy the machine is with other things.
 """
@@ -54,7 +54,7 @@ def main(argv=None) -> None:
     if s.alone:
         print(row(s.models[0], s.precisions[0], s.batch_size, s.rounds))
         return
-    print("| model | precision | weights, GiB | image | caption | another size, MiB | peak, GiB |", end="")
+    print("| model | precision | weights, GiB | image | caption | twice the size, MiB | peak, GiB |", end="")
     print(" step, an image | peak, GiB | step of all layers, an image | peak, GiB |\n|" + "---|" * 11, flush=True)
     for model in s.models:
         for precision in s.precisions:
@@ -75,7 +75,7 @@ def row(model: str, precision: str, batch_size: int, rounds: int) -> str:
     images = best_seconds(lambda: encoder.encode_pixels(pixels), rounds)
     captions = best_seconds(torch.inference_mode()(lambda: encoder.model.encode_text(tokens)), rounds)
     before = peak_mib()
-    other = encoder.at_size(side * 4 // 3 // 16 * 16)
+    other = encoder.at_size(2 * side)
     beside = peak_mib() - before
     del other
     cells = [model, precision, f"{weights:.1f}", f"{images / batch_size:.2f}", f"{captions / batch_size:.2f}"]
