@@ -3,8 +3,8 @@
     python benchmarks/true_size.py [--models ViT-L-14-quickgelu@336 ViT-SO400M-14-SigLIP-384] [--rounds 1]
 
 For each model and precision, in a process of its own: encoding images and captions, the memory that the same encoder at
-twice the size takes beside it, and one step of fine-tuning the image tower, first its upper layers alone, as the scripts
-do by default, then all of them. Random weights take the time of real ones, and need no download. A core-second is a
+twice the size takes beside it, and one step of fine-tuning the image tower, first its upper layers alone, as scripts do
+by default, then all of them. Random weights take the time of real ones, and need no download. A core-second is a
 second of one core at work, however busy the machine is with other things.
 """
 
