@@ -82,9 +82,9 @@ def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process()
     run = Run.open(s.run)
+    check_output("--out", s.out, (".html", ".htm"), s.data, *s.captions, *run.files)
     if "members" not in run.info:
         raise ValueError(f"run {run.name!r} is no ensemble: --run names a run of blend.py, whose members are shown too")
-    check_output("--out", s.out, (".html", ".htm"), s.data, *s.captions, *run.files)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")
     runs = [*(Run.open(str(name)) for name in run.info["members"]), run]
