@@ -1,4 +1,4 @@
-from clipknight.messages import a_few, shortened
+from clipknight.messages import a_few, advice, script_has, shortened
 
 import pytest
 
@@ -28,3 +28,11 @@ def test_a_value_is_shown_on_one_line(value, shown):
 
 def test_a_long_value_is_cut_in_its_middle():
     assert shortened("a" * 81) == "a" * 52 + "…" + "a" * 27
+
+
+def test_advice_names_flags_that_the_script_has():
+    assert advice("; pass --skip_unreadable") == "; pass --skip_unreadable"  # no script runs
+    for flags, advised in (({"data"}, ""), ({"data", "skip_unreadable"}, "; pass --skip_unreadable")):
+        script_has(flags)
+        assert advice("; pass --skip_unreadable") == advised
+    script_has(None)

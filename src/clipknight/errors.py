@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from clipknight.messages import script_has
+
 # Packages that a feature alone needs, and the extra of pyproject.toml that installs them.
 EXTRAS = {
     "av": "video",
@@ -45,6 +47,8 @@ def user_errors(main: Callable) -> Callable:
             raise SystemExit(f"error: this needs {package}, which is not installed: {install(package)}") from error
         except EXPECTED as error:
             raise SystemExit(f"error: {shortened(message_of(error))}") from error
+        finally:
+            script_has(None)
 
     return wrapped
 

@@ -1,7 +1,23 @@
 """How messages name many things, and long ones, in few words."""
 
+import re
+from collections.abc import Iterable
+
+FLAG = re.compile(r"--([a-z_]+)")
+_flags: set[str] | None = None  # of the script that runs; None while none does
 LONGEST_VALUE = 80  # characters of one value
 LONGEST_ITEM, LONGEST_LIST = 160, 330  # of what `a_few` lists
+
+
+def script_has(flags: Iterable[str] | None) -> None:
+    """Say which flags the script that runs has, None where it ends: `advice` names no others."""
+    global _flags
+    _flags = None if flags is None else set(flags)
+
+
+def advice(text: str) -> str:
+    """`text`, the end of a message, if the script that runs has every flag that it names, else ""."""
+    return text if _flags is None or _flags.issuperset(FLAG.findall(text)) else ""
 
 
 def a_few(items, limit: int = 5) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar, get_origin, get_type_hints
 
 from clipknight.files import atomic_file
-from clipknight.messages import shortened
+from clipknight.messages import script_has, shortened
 from clipknight.ranges import allowed, plain
 from clipknight.settings_help import help_text, shown_name
 from clipknight.yaml_files import parse_yaml, read_yaml
@@ -66,6 +66,7 @@ def parse(settings: type[S], argv: Sequence[str] | None = None, description: str
     if "--help" in words or "-h" in words:
         print(help_text(settings, _parser(settings), description, positional))
         raise SystemExit(0)
+    script_has(shown_name(field.name) for field in dataclasses.fields(settings))
     given, configs = _flags(settings, words, positional)
     values = {}
     for file in configs:

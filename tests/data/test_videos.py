@@ -304,7 +304,7 @@ def test_all_failures_are_listed_and_leave_nothing_behind(tmp_path, capsys):
     whole, cache = write_video(tmp_path / "a.mp4"), tmp_path / "frames"
     (tmp_path / "empty.avi").write_bytes(b"")
     broken = [cut(write_animation(tmp_path / "b.gif"), 0.6), tmp_path / "empty.avi", tmp_path / "missing.mp4"]
-    with pytest.raises(UnreadableVideos, match="3 unreadable videos:\n(?s:.*)--skip_unreadable") as error:
+    with pytest.raises(UnreadableVideos, match="3 unreadable videos: .*--skip_unreadable") as error:
         frame_files([broken[0], whole, *broken[1:]], 2, cache)
     assert list(error.value.reasons) == [str(path) for path in broken]
     for path, reason in error.value.reasons.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from clipknight.data.caption_lines import form_of, read_caption_lines
 from clipknight.data.delimited import Delimited, read_delimited
 from clipknight.data.text_files import read_text
-from clipknight.messages import a_few, shortened
+from clipknight.messages import a_few, advice, shortened
 
 import numpy as np
 import pandas as pd
@@ -164,6 +164,6 @@ def _wrong_header(path: Path, header: list[str], columns: Columns) -> ValueError
     needed = " or ".join(",".join(pair) for pair in _pairs(columns))
     needed += f" and {columns.split}" if columns.split != Columns.split else ""
     return ValueError(
-        f"{path}: the header needs the columns {needed}, but is {a_few(map(repr, header), 8)};"
-        " for other names use --image_column, --caption_column and --split_column"
+        f"{path}: the header needs the columns {needed}, but is {a_few(map(repr, header), 8)}"
+        + advice("; for other names use --image_column, --caption_column and --split_column")
     )

@@ -18,7 +18,7 @@ from clipknight.data.folders import (
 from clipknight.data.images import HEIC_SUFFIXES, IMAGE_SUFFIXES
 from clipknight.data.names import ids_of, positions, variants
 from clipknight.data.sample_photos import SOURCE, sample_photos
-from clipknight.messages import a_few, shortened
+from clipknight.messages import a_few, advice, shortened
 
 import numpy as np
 import pandas as pd
@@ -134,7 +134,8 @@ def name_videos(names: pd.Series) -> bool:
 
 def no_images(names: Iterable[str], places: Iterable[Path]) -> FileNotFoundError:
     return FileNotFoundError(
-        f"none of the files tried ({a_few(names, 3)}) is in {a_few(places)}; say where they are: --images FOLDER"
+        f"none of the files tried ({a_few(names, 3)}) is in {a_few(places)}"
+        + advice("; say where they are: --images FOLDER")
     )
 
 

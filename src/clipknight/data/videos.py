@@ -9,6 +9,7 @@ from pathlib import Path
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
 from clipknight.data.video_decoding import UnreadableVideo, evenly_spaced_frames
 from clipknight.files import atomic_folder
+from clipknight.messages import a_few, advice
 from clipknight.paths import outputs
 
 from PIL import Image
@@ -20,9 +21,10 @@ class UnreadableVideos(ValueError):
 
     def __init__(self, reasons: dict[str, str]):
         self.reasons = reasons
+        listed = a_few((f"{path}: {reason}" for path, reason in reasons.items()), 3)
         super().__init__(
-            f"{len(reasons)} unreadable videos:\n{_listed(reasons)}\n"
-            "Mend or remove them, or pass --skip_unreadable to go on."
+            f"{len(reasons)} unreadable videos: {listed}: mend or remove them"
+            + advice(", or pass --skip_unreadable to go on")
         )
 
 

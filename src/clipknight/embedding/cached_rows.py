@@ -13,7 +13,7 @@ from clipknight.data.images import find_unreadable
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.raw_rows import Batches, compute_rows, open_rows, write_rows
 from clipknight.files import one_at_a_time
-from clipknight.messages import a_few
+from clipknight.messages import a_few, advice
 from clipknight.processes import in_main_process, of_main_process, wait_for_everyone
 from clipknight.saved_files import read_description
 
@@ -27,7 +27,8 @@ class UnreadableImages(ValueError):
         self.reasons = reasons
         listed = a_few((f"{path}: {reason}" for path, reason in reasons.items()), 3)
         super().__init__(
-            f"{len(reasons)} unreadable images: {listed}. Mend or remove them, or pass --skip_unreadable to go on."
+            f"{len(reasons)} unreadable images: {listed}: mend or remove them"
+            + advice(", or pass --skip_unreadable to go on")
         )
 
 
@@ -35,7 +36,9 @@ def unreadable_or_nan(paths: Sequence[str]) -> ValueError:
     """The error for images without an embedding: they cannot be read, or the encoder itself gave NaN."""
     reasons = find_unreadable(paths)
     if nan := [path for path in paths if path not in reasons]:
-        return ValueError(f"the encoder gives NaN for {len(nan)} images, {nan[0]} first: try --precision fp32")
+        return ValueError(
+            f"the encoder gives NaN for {len(nan)} images, {nan[0]} first" + advice(": try --precision fp32")
+        )
     return UnreadableImages(reasons)
 
 

@@ -24,6 +24,7 @@ from clipknight.captioning.knight import knight_description, load_knight
 from clipknight.captioning.prefixes import DirectPrefix, NeighbourPrefix, PrefixCaptions
 from clipknight.captioning.retriever import CorpusChoice, Retriever
 from clipknight.devices import pick_device, pick_precision
+from clipknight.messages import advice
 from clipknight.methods.clms import AnchorPrefix
 from clipknight.methods.etp import PseudoTokens
 from clipknight.methods.maccap import MacCap, SubRegionPrefix
@@ -130,7 +131,8 @@ def fitting_method(run: str, method: str, trained_for: str) -> Method:
     method = trained_for if method == "auto" else method
     if method == trained_for == "blind":
         fitting = ", ".join(name for name, known in METHODS.items() if "blind" in known.decoders)
-        raise ValueError(f"{run} is a language model of captions alone: say how to use it, --method {fitting}")
+        how = advice(f": say how to use it, --method {fitting}")
+        raise ValueError(f"{run} is a language model of captions alone{how}")
     if method not in METHODS:
         raise ValueError(f"method {method!r} is none of {', '.join(METHODS)}")
     if trained_for not in METHODS[method].decoders:

@@ -62,7 +62,7 @@ def rung(run: Run) -> dict:
     """What a run says of its score. ValueError for one that is unfinished or has none."""
     score = run.info.get("summary", {}).get("avg_cos")
     if score is None:
-        why = "has no valid Avg-Cos" if run.finished else "is not finished: go on with it by --resume"
+        why = "has no valid Avg-Cos" if run.finished else f"has no score, for {run.to_finish()}"
         raise ValueError(f"run {run.name!r} {why}")
     how = run.predictions("valid").meta.get("blended", "")
     return {"run": run.name, "avg_cos": score, "pairs": pairs(run), "seed": run.settings["seed"], "how": how}
