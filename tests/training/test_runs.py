@@ -125,6 +125,18 @@ def test_an_unfinished_run_says_how_to_finish_it():
         run.predictions("test")
 
 
+def test_an_unfinished_run_that_is_read_says_so(capsys):
+    run = Run.start("runs/half", Settings())
+    Run.open("runs/half")
+    assert "run 'runs/half': it is not finished: go on with" in capsys.readouterr().err
+    run.finish()
+    Run.open("runs/half")
+    assert capsys.readouterr().err == ""
+    (run.folder / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="run.json is no JSON .*: run 'runs/half' must be made again"):
+        Run.open("runs/half")
+
+
 def test_resuming_goes_on_with_the_same_settings_only():
     run = Run.start("runs/resumed", Settings())
     run.log(epoch=0)

@@ -80,12 +80,15 @@ class Run:
 
     @classmethod
     def open(cls, name: str | Path) -> "Run":
-        """The run called `name`. FileNotFoundError lists the runs there are."""
+        """The run called `name`; says so where it is not finished. FileNotFoundError lists the runs there are."""
         folder = existing(outputs() / name if (outputs() / name).exists() else name)
         if not (folder / "run.json").is_file():
             there = sorted(str(path.parent.relative_to(outputs())) for path in outputs().glob("**/run.json"))
             raise FileNotFoundError(f"no run {str(name)!r} in {outputs()}; there are: {', '.join(there) or 'none yet'}")
-        return cls(folder)
+        run = cls(folder)
+        if not run.finished:
+            print(f"run {run.name!r}: {run.to_finish()}; until then its best so far is used", file=sys.stderr)
+        return run
 
     def refuse_unless_free(self, resume: bool | None = None, overwrite: bool = False) -> None:
         """The errors of `start`, which scripts ask for before minutes of work; `resume`: None where they cannot."""
