@@ -95,7 +95,7 @@ def main(argv=None) -> pd.DataFrame:
     run = Run.open(s.run)
     page = {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html)
     read = [*s.paths, *s.corpus, s.data or run.settings.get("data", ""), *run.files]
-    check_output("--out", s.out, (), *read)
+    check_output("--out", s.out, (".csv", ".json"), *read)
     check_output("--html", page, (".html", ".htm"), s.out, *read)
     source = source_for(run, s.from_, s.device)
     if s.split:

@@ -52,3 +52,12 @@ def test_names_of_the_kind_that_is_written(out):
 def test_a_name_of_another_kind():
     with pytest.raises(ValueError, match="^--json a.html does not end in .json, which is what is written$"):
         check_output("--json", "a.html", (".json",))
+
+
+@pytest.mark.parametrize("out, wrong", [("a", "is a folder"), ("a/f/b.csv", "cannot be made: a/f is a file")])
+def test_folders_and_what_lies_below_a_file(tmp_path, monkeypatch, out, wrong):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "f").touch()
+    with pytest.raises(ValueError, match=f"^--out {out} {wrong}"):
+        check_output("--out", out, (".csv",))

@@ -9,12 +9,17 @@ from clipknight.paths import existing
 def check_output(flag: str, out: str | Path, kinds: tuple[str, ...], *inputs: str | Path) -> None:
     """ValueError where `out`, which `flag` names, ends as none of `kinds` do, or where writing it would lose an input.
 
-    A name without an ending has no kind. Of a folder among `inputs` each file is one; "" is none, nor is a device.
+    With `kinds`, `out` is to be a file. A name without an ending has no kind. Of a folder among `inputs` each file is
+    one; "" is none, nor is a device.
     """
     if not str(out) or (out := Path(out)).is_char_device():
         return
     if kinds and re.fullmatch(r"\.[A-Za-z]+", out.suffix) and out.suffix.lower() not in kinds:
         raise ValueError(f"{flag} {out} does not end in {' or '.join(kinds)}, which is what is written")
+    if kinds and out.is_dir():
+        raise ValueError(f"{flag} {out} is a folder: name a file")
+    if above := next((folder for folder in out.parents if folder.is_file()), None):
+        raise ValueError(f"{flag} {out} cannot be made: {above} is a file, not a folder")
     place = out.resolve()
     for given in filter(None, map(str, inputs)):
         read = existing(Path(given).expanduser()).resolve()

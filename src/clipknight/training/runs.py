@@ -107,6 +107,8 @@ class Run:
     @property
     def settings(self) -> Description:
         file = self.folder / "settings.yaml"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is not there: {self._remedy}")
         settings = Description(load_settings(file), file, self._remedy)
         settings.check(**SETTINGS)
         return settings
