@@ -151,6 +151,12 @@ def test_a_device_is_written_through():
     assert Path(os.devnull).is_char_device()
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no such device here")
+def test_a_device_that_takes_no_more_is_named():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        write_file(Path("/dev/full"))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 @pytest.mark.parametrize("write", [write_file, write_folder])
 def test_a_pipe_is_refused(tmp_path, write):

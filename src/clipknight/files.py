@@ -28,8 +28,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     if stat.S_ISCHR(_mode(path)):
         with tempfile.TemporaryDirectory() as folder:
             yield (temporary := Path(folder) / f"written{path.suffix}")
-            with open(temporary, "rb") as written, open(path, "wb") as device:
-                shutil.copyfileobj(written, device)
+            try:
+                with open(temporary, "rb") as written, open(path, "wb") as device:
+                    shutil.copyfileobj(written, device)
+            except OSError as error:  # of a write, which does not say where
+                raise OSError(error.errno, error.strerror, str(path)) from error
         return
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder: name a file", str(path))

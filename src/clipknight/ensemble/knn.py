@@ -168,7 +168,7 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
     @classmethod
     def from_folder(cls, folder):
         """Read what `to_folder` wrote, keys and values memory-mapped. Errors: those of `saved_files`."""
-        folder, remedy = Path(folder), "fit it again"
+        folder, remedy = Path(folder), "fit it again, as src/train_b.py --overwrite does"
         types = {"index": (str,), "index_params": (dict, type(None)), "n_neighbors": (int, type(None))}
         params = read_description(folder / "params.json", remedy, **types)
         if unknown := set(params) - set(cls().get_params()):
