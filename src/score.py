@@ -155,9 +155,8 @@ def main(argv=None) -> dict | list | pd.DataFrame | None:
     listed = "\n".join(f"  score.py {name:<12} {command.score.__doc__}" for name, command in COMMANDS.items())
     if words and words[0] in COMMANDS:
         command = COMMANDS[words[0]]
-        s = parse(command.settings, words[1:], command.score.__doc__, command.free_words)
         prepare_process()
-        return command.score(s)
+        return command.score(parse(command.settings, words[1:], command.score.__doc__, command.free_words))
     if words[:1] not in (["-h"], ["--help"]):
         raise SystemExit(f"error: say what to score\n{listed}\nEach explains itself with --help.")
     print(f"{__doc__.strip()}\n\n{listed}\nEach explains itself with --help.")

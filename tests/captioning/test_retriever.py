@@ -1,4 +1,5 @@
 from clipknight.captioning.retriever import CorpusChoice, Retriever
+from clipknight.embedding.embeddings import unit
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -11,7 +12,7 @@ def test_a_run_retrieves_from_what_it_was_taught(knight_run):
     assert (len(retriever.corpus), retriever.corpus.name, retriever.dim) == (120, "coloured", 24)
     _, rows = retriever.search(retriever.vectors[[7]], 1)
     assert retriever.corpus.texts[rows[0, 0]] == retriever.corpus.texts[7]
-    vectors = retriever.encode(list(retriever.corpus.texts[:3]))
+    vectors = unit(retriever.encode(list(retriever.corpus.texts[:3])))
     np.testing.assert_allclose(vectors, retriever.vectors[:3], atol=0.02)  # a corpus is embedded in 16 bits
 
 

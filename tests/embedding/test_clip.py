@@ -120,7 +120,7 @@ def test_a_size_that_is_no_number(size):
 def test_unknown_precision_and_features(tiny_clip):
     with pytest.raises(ValueError, match="'fp8' is none of auto, fp32, bf16, fp16"):
         load_clip(str(tiny_clip), "cpu", "fp8")
-    with pytest.raises(ValueError, match="'raw' is neither auto nor pooled"):
+    with pytest.raises(ValueError, match="'raw' is none of auto, pooled"):
         load_clip(str(tiny_clip), "cpu", "fp32", "raw")
     with pytest.raises(ValueError, match="no pooled features apart from its projection"):
         load_clip(str(tiny_clip), "cpu", "fp32", "pooled")

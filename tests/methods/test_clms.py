@@ -230,8 +230,8 @@ def test_the_score_is_that_of_the_kept_epoch(argv, image_run, coloured, monkeypa
     "words, message",
     [
         (["--blind"], "learns captions without a prefix: leave out --anchors"),
-        (["--anchors=-1"], "--anchors -1 or --anchor_dropout 0.5: at least 0, and a share"),
-        (["--anchor_dropout=1.5"], "--anchors 2 or --anchor_dropout 1.5"),
+        (["--anchors=-1"], "--anchors -1 is not allowed: give a whole number from 0"),
+        (["--anchor_dropout=1.5"], "--anchor_dropout 1.5 is not allowed: give a number from 0 to 1"),
         (["--anchors=5"], "coloured has 4 common nouns, too few for --anchors 5"),
         (["--max_tokens=126"], "a prefix of 3 vectors and 126 tokens exceed"),
     ],

@@ -66,4 +66,6 @@ def test_they_predict_and_say_nearly_the_same(packed, image_model, knight, colou
     for name, tensor in before.items():
         np.testing.assert_allclose(after[name].float(), tensor, rtol=1e-3, atol=1e-6, err_msg=name)
     captioner = open_captioner(Run.open(packed / "knight"), device="cpu", precision="fp32")
-    assert len(captioner.caption(rows.vectors).texts) == 8 and captioner.corpus.described.max() == 11  # half of 24
+    assert (
+        len(captioner.caption(rows.vectors).texts) == 8 and captioner.retriever.corpus.described.max() == 11
+    )  # half of 24

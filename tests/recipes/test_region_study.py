@@ -129,7 +129,7 @@ def test_what_is_refused(argv, tmp_path):
         main([*argv, "--encoder=lite2-minilm@64", out])
     with pytest.raises(SystemExit, match="4 x 4 cells, of which 40 regions cannot be taken"):
         main([*argv, "--regions=40", out])
-    with pytest.raises(SystemExit, match="--limit 0: take at least one image"):
+    with pytest.raises(SystemExit, match="--limit 0 is not allowed: give a whole number from 1"):
         main([*argv, "--limit=0", out])
     with pytest.raises(SystemExit, match="8 pairs tell nothing of a distribution"):
         main([*argv, "--split=valid", out])
