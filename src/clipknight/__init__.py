@@ -8,4 +8,4 @@ from clipknight.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 
-__version__ = "0.3.0"
+__version__ = "0.4.0.dev0"
