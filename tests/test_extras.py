@@ -7,13 +7,13 @@ import tomllib
 from pathlib import Path
 
 import make_sample
-import report
 import score
 import train_knight
 from clipknight.data.caption_augmentation import augmented_caption
 from clipknight.data.videos import read_frames
 from clipknight.errors import EXTRAS, user_errors
 from clipknight.methods.clms import common_nouns
+from clipknight.plots.ensemble_page import learning_curves
 
 import pytest
 
@@ -112,7 +112,7 @@ def test_sample(missing, tmp_path):
 
 
 def test_plots(missing):
-    missing("matplotlib", "plots", of_main(lambda: report.learning_curves([])))
+    missing("matplotlib", "plots", of_main(lambda: learning_curves([])))
 
 
 @pytest.fixture
