@@ -88,7 +88,7 @@ def test_what_has_no_place_on_a_ladder(tmp_path, name, options, message):
 
 def test_unfinished_unknown_and_no_runs(tmp_path):
     Run.start("ladder/begun", Settings(), overwrite=True)
-    with pytest.raises(SystemExit, match="'ladder/begun' is not finished"):
+    with pytest.raises(SystemExit, match="'ladder/begun' has no score, for it is not finished"):
         ladder("b", "begun", out=tmp_path / "ladder.json")
     with pytest.raises(SystemExit, match="no run 'ladder/none'"):
         ladder("none", out=tmp_path / "ladder.json")
