@@ -13,12 +13,20 @@ OUTPUTS = Path(tempfile.mkdtemp(prefix="clipknight-tests-"))
 os.environ["CLIPKNIGHT_OUTPUTS"] = str(OUTPUTS)
 atexit.register(shutil.rmtree, OUTPUTS, ignore_errors=True)
 
+from clipknight.messages import script_has  # noqa: E402
+
 import pytest  # noqa: E402
 import tiny_models  # noqa: E402
 import torch  # noqa: E402
 
 os.fsync = lambda handle: None  # no test pulls the plug; on a busy disk every sync costs seconds
 torch.set_num_threads(1)  # fast beside other work, and the same sums everywhere
+
+
+@pytest.fixture(autouse=True)
+def no_script_runs():
+    """What a test before has parsed: messages would name the flags of that script alone."""
+    script_has(None)
 
 
 @pytest.fixture(scope="session")
