@@ -1,7 +1,8 @@
 import dataclasses
 import os
 
-from clipknight.errors import LONGEST, shortened, user_errors
+from clipknight.errors import LONGEST, user_errors
+from clipknight.messages import cut
 
 import pytest
 
@@ -43,11 +44,11 @@ def test_a_fault_of_the_program_keeps_its_traceback():
 
 def test_a_long_message_keeps_its_beginning_and_its_remedy():
     message = "error at the start" + "x" * 9000 + "the remedy: --overwrite"
-    short = shortened(message)
+    short = cut(message, LONGEST)
     assert (
         len(short) == LONGEST and short.startswith("error at the start") and short.endswith("the remedy: --overwrite")
     )
-    assert shortened("short") == "short"
+    assert cut("short", LONGEST) == "short"
 
 
 def test_ctrl_c_is_one_line_that_says_how_to_go_on(capsys):

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from clipknight.messages import script_has
+from clipknight.messages import cut, script_has
 
 # Packages that a feature alone needs, and the extra of pyproject.toml that installs them.
 EXTRAS = {
@@ -46,7 +46,7 @@ def user_errors(main: Callable) -> Callable:
                 raise
             raise SystemExit(f"error: this needs {package}, which is not installed: {install(package)}") from error
         except EXPECTED as error:
-            raise SystemExit(f"error: {shortened(message_of(error))}") from error
+            raise SystemExit(f"error: {cut(message_of(error), LONGEST)}") from error
         finally:
             script_has(None)
 
@@ -66,14 +66,6 @@ def message_of(error: Exception) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     return str(error) or type(error).__name__
-
-
-def shortened(message: str) -> str:
-    """At most LONGEST letters: the middle of a longer message is left out, for its remedy stands at the end."""
-    if len(message) <= LONGEST:
-        return message
-    head = LONGEST * 2 // 3
-    return f"{message[:head]} … {message[head + 3 - LONGEST :]}"
 
 
 def _after_interrupt(main: Callable) -> str:

@@ -35,11 +35,12 @@ def a_few(items, limit: int = 5) -> str:
 def shortened(value, longest: int = LONGEST_VALUE) -> str:
     """A value as part of one line: what is long is cut in its middle, what a terminal cannot show is escaped."""
     text = value if isinstance(value, str) else str(value)
-    escaped = "".join(map(_shown, _cut(text, longest)))
-    return _cut(escaped, longest)
+    escaped = "".join(map(_shown, cut(text, longest)))
+    return cut(escaped, longest)
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """At most `longest` letters: the middle of a longer text is left out, for a message's remedy stands at its end."""
     if len(text) <= longest:
         return text
     head = (longest - 1) * 2 // 3
