@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from clipknight.data.datasets import image_folder
 from clipknight.data.images import read_image
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.packaged_clip import OFFLINE
+from clipknight.embedding.settings import OFFLINE
 from clipknight.errors import user_errors
 from clipknight.paths import ROOT
 from clipknight.preparation import keep_freed_memory

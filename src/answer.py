@@ -10,35 +10,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipknight.captioning.decoders import COMPACT
-from clipknight.captioning.embedding_sources import source_for
-from clipknight.data.datasets import listed_images
-from clipknight.data.media import find_media
-from clipknight.data.questions import (
-    EVERY,
-    accuracy_table,
-    answers_by_kind,
-    commonest_answers,
-    image_files,
-    read_questions,
-)
-from clipknight.data.videos import is_video
 from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
-from clipknight.errors import user_errors
-from clipknight.files import atomic_file
-from clipknight.messages import a_few
-from clipknight.methods.instruction_model import InstructionModel
-from clipknight.methods.question_answering import IMAGE_AS, Shown, answered, as_captions, as_prefix, chosen
-from clipknight.methods.registry import open_captioner
-from clipknight.output_names import check_output
+from clipknight.errors import parse_early, user_errors
+from clipknight.methods.settings import IMAGE_AS
 from clipknight.paths import STARTER, outputs
-from clipknight.preparation import prepare_process
 from clipknight.ranges import Few, PositiveFew
 from clipknight.settings import parse
-from clipknight.training.runs import Run
-
-import numpy as np
-import pandas as pd
 
 PRINTED = 12  # answers shown on the terminal
 
@@ -83,6 +60,35 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """go on without the images that cannot be read; otherwise they are listed in an error"""
     batch_size: PositiveFew = 32
     """prompts at a time"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__, positional="paths")  # --help and typos, before the parts load
+
+from clipknight.captioning.embedding_sources import source_for
+from clipknight.captioning.settings import COMPACT
+from clipknight.data.datasets import listed_images
+from clipknight.data.media import find_media
+from clipknight.data.questions import (
+    EVERY,
+    accuracy_table,
+    answers_by_kind,
+    commonest_answers,
+    image_files,
+    read_questions,
+)
+from clipknight.data.videos import is_video
+from clipknight.files import atomic_file
+from clipknight.messages import a_few
+from clipknight.methods.instruction_model import InstructionModel
+from clipknight.methods.question_answering import Shown, answered, as_captions, as_prefix, chosen
+from clipknight.methods.registry import open_captioner
+from clipknight.output_names import check_output
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+import numpy as np
+import pandas as pd
 
 
 @user_errors

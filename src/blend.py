@@ -15,21 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
-from clipknight.embedding.embeddings import Embeddings
-from clipknight.ensemble.bands import FILE
-from clipknight.ensemble.blending import aligned_members, blend, open_members
-from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, with_bands, with_weights
-from clipknight.errors import user_errors
-from clipknight.files import atomic_file
-from clipknight.preparation import prepare_process
+from clipknight.embedding.settings import KeptDataSettings
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Cosine, Folds, Name, NonNegative
 from clipknight.settings import parse
-from clipknight.training.runs import Run
 from clipknight.training.settings import RunSettings
-
-import numpy as np
-import pandas as pd
 
 METHODS = ("weights", "bands")
 
@@ -50,6 +40,22 @@ class Settings(RunSettings, KeptDataSettings):
     """parts of valid that are blended by what was fitted on the others"""
     similarity: Cosine = 0.7
     """images with captions of this cosine or more go to one fold"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.bands import FILE
+from clipknight.ensemble.blending import aligned_members, blend, open_members
+from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, with_bands, with_weights
+from clipknight.files import atomic_file
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+import numpy as np
+import pandas as pd
 
 
 @user_errors

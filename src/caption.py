@@ -10,24 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from clipknight.captioning.caption_index import INDEXES
-from clipknight.captioning.captioner import CaptionOptions
-from clipknight.captioning.embedding_sources import source_for
-from clipknight.captioning.media_set import MediaSet
-from clipknight.captioning.retriever import CorpusChoice
-from clipknight.data.result_files import write_captions
+from clipknight.captioning.settings import INDEXES
 from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
-from clipknight.errors import user_errors
-from clipknight.methods.registry import METHODS, open_captioner
-from clipknight.output_names import check_output
+from clipknight.errors import parse_early, user_errors
+from clipknight.methods.settings import METHODS
 from clipknight.paths import STARTER, outputs
-from clipknight.plots.gallery import Captioned, write_gallery
-from clipknight.preparation import prepare_process
 from clipknight.ranges import Count, Few, PositiveFew, Share
 from clipknight.settings import parse
-from clipknight.training.runs import Run
-
-import pandas as pd
 
 PRINTED = 12  # captions shown on the terminal
 
@@ -85,6 +74,23 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """go on without the files that cannot be read; otherwise they are listed in an error"""
     batch_size: PositiveFew = 64
     """captions at a time"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__, positional="paths")  # --help and typos, before the parts load
+
+from clipknight.captioning.captioner import CaptionOptions
+from clipknight.captioning.embedding_sources import source_for
+from clipknight.captioning.media_set import MediaSet
+from clipknight.captioning.retriever import CorpusChoice
+from clipknight.data.result_files import write_captions
+from clipknight.methods.registry import open_captioner
+from clipknight.output_names import check_output
+from clipknight.plots.gallery import Captioned, write_gallery
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+import pandas as pd
 
 
 @user_errors

@@ -10,14 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from clipknight.data.listing import SPLITS
 from clipknight.devices import PRECISIONS, WorkerSettings
-from clipknight.embedding.cache import caption_embeddings, image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings, SkippingSettings
-from clipknight.embedding.clip import FEATURES, load_clip
-from clipknight.embedding.packaged_clip import OFFLINE
-from clipknight.errors import user_errors
-from clipknight.preparation import prepare_process
+from clipknight.embedding.settings import FEATURES, OFFLINE, KeptDataSettings, SkippingSettings
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import PositiveFew
 from clipknight.settings import parse
 
@@ -34,6 +29,16 @@ class Settings(WorkerSettings, SkippingSettings, KeptDataSettings):
     """images at a time"""
     precision: Literal["auto", *PRECISIONS] = "auto"
     """of the CLIP: auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.data.listing import SPLITS
+from clipknight.embedding.cache import caption_embeddings, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.preparation import prepare_process
 
 
 @user_errors

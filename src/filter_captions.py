@@ -14,24 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clipknight.data.caption_filter import Filtered, filter_similar
-from clipknight.data.caption_table import read_caption_table
-from clipknight.data.datasets import Dataset
-from clipknight.embedding.cache import target_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
-from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.target_encoder import load_target_encoder
-from clipknight.errors import user_errors
-from clipknight.files import atomic_file
-from clipknight.messages import a_few
-from clipknight.output_names import check_output
-from clipknight.paths import existing, outputs
-from clipknight.preparation import prepare_process
+from clipknight.embedding.settings import KeptDataSettings
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import InsideUnit
 from clipknight.settings import parse
-
-import numpy as np
-import pandas as pd
 
 ORDERS = ("file", "shuffled")
 
@@ -50,6 +36,26 @@ class Settings(KeptDataSettings):
     """which comes first is kept: file (a dataset's images by name, each one's captions as listed), or shuffled"""
     out: str = ""
     """CSV of the captions kept; by default outputs/filtered/<name>-<threshold>.csv"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.data.caption_filter import Filtered, filter_similar
+from clipknight.data.caption_table import read_caption_table
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.cache import target_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.target_encoder import load_target_encoder
+from clipknight.files import atomic_file
+from clipknight.messages import a_few
+from clipknight.output_names import check_output
+from clipknight.paths import existing, outputs
+from clipknight.preparation import prepare_process
+
+import numpy as np
+import pandas as pd
 
 
 @user_errors

@@ -16,22 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.errors import user_errors
-from clipknight.files import atomic_folder
-from clipknight.messages import a_few
-from clipknight.paths import ROOT
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Few, PositiveFew, Seed
-from clipknight.sample.drawing import FPS, draw, draw_frames
-from clipknight.sample.questions import write_questions
-from clipknight.sample.scenes import Scene, draw_clips, draw_scenes
-from clipknight.saved_files import read_description
 from clipknight.settings import parse
-
-import cv2
-import numpy as np
-from joblib import Parallel, delayed
-from PIL import Image
-from tqdm import tqdm
 
 VERSION = 2  # of the drawings: raise it when the same settings would draw something else
 SPLIT_LISTS = {"train": "sample.trainImages.txt", "valid": "sample.devImages.txt", "test": "sample.testImages.txt"}
@@ -54,6 +41,24 @@ class Settings:
     """Folder for train.csv, valid.csv and test.csv of questions about the pictures, which answer.py reads."""
     overwrite: bool = False
     """Replace a sample that was made with other settings."""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.files import atomic_folder
+from clipknight.messages import a_few
+from clipknight.paths import ROOT
+from clipknight.sample.drawing import FPS, draw, draw_frames
+from clipknight.sample.questions import write_questions
+from clipknight.sample.scenes import Scene, draw_clips, draw_scenes
+from clipknight.saved_files import read_description
+
+import cv2
+import numpy as np
+from joblib import Parallel, delayed
+from PIL import Image
+from tqdm import tqdm
 
 
 @user_errors

@@ -23,13 +23,8 @@ from itertools import product
 from pathlib import Path
 from string import Template
 
-from clipknight.errors import user_errors
-from clipknight.messages import shortened
-from clipknight.paths import existing
+from clipknight.errors import parse_early, user_errors
 from clipknight.settings import parse
-from clipknight.training.runs import Run
-from clipknight.training.settings import ResumableSettings, RunSettings
-from clipknight.yaml_files import read_yaml
 
 SCRIPTS = sorted({file.stem for file in Path(__file__).parent.glob("*.py")} - {"pipeline"})
 MOST_STEPS = 10_000  # a `for` of many lists soon stands for millions
@@ -41,6 +36,16 @@ class Settings:
 
     steps: list[str] = dataclasses.field(default_factory=list)
     """YAML files of steps, as free words"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__, positional="steps")  # --help and typos, before the parts load
+
+from clipknight.messages import shortened
+from clipknight.paths import existing
+from clipknight.training.runs import Run
+from clipknight.training.settings import ResumableSettings, RunSettings
+from clipknight.yaml_files import read_yaml
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,17 +8,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.data.datasets import image_folder
 from clipknight.devices import DeviceSettings, WorkerSettings
-from clipknight.embedding.embeddings import FILES as EMBEDDING_FILES
-from clipknight.ensemble.predictors import load_predictor
-from clipknight.ensemble.submission import write_submission
-from clipknight.errors import user_errors
-from clipknight.output_names import check_output
-from clipknight.preparation import prepare_process
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import PositiveFew
 from clipknight.settings import parse
-from clipknight.training.runs import Run, images_of_split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +36,18 @@ class Settings(DeviceSettings, WorkerSettings):
     """images at a time"""
     overwrite: bool = False
     """replace embeddings that are there"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.data.datasets import image_folder
+from clipknight.embedding.embeddings import FILES as EMBEDDING_FILES
+from clipknight.ensemble.predictors import load_predictor
+from clipknight.ensemble.submission import write_submission
+from clipknight.output_names import check_output
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run, images_of_split
 
 
 @user_errors

@@ -6,16 +6,11 @@ python src/report.py --data input/sample --run ensemble --out outputs/report.htm
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
-from clipknight.errors import user_errors
-from clipknight.output_names import check_output
+from clipknight.embedding.settings import KeptDataSettings
+from clipknight.errors import parse_early, user_errors
 from clipknight.paths import outputs
-from clipknight.plots.ensemble_page import captioned, learning_curves, pictures, score_table, write_page
-from clipknight.plots.error_analysis import image_scores
-from clipknight.preparation import prepare_process
 from clipknight.ranges import Few
 from clipknight.settings import parse
-from clipknight.training.runs import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +25,17 @@ class Settings(KeptDataSettings):
     """how many to show"""
     captions: list[str] = field(default_factory=list)
     """JSON files of caption.py, whose pictures and videos are shown with what was said of them"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.output_names import check_output
+from clipknight.plots.ensemble_page import captioned, learning_curves, pictures, score_table, write_page
+from clipknight.plots.error_analysis import image_scores
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
 
 
 @user_errors

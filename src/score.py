@@ -9,30 +9,15 @@ python src/score.py ladder flickr8k/b_frozen flickr8k/a flickr8k/ensemble --out 
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of
 from clipknight.devices import DeviceSettings, WorkerSettings
-from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.metrics import avg_cos
-from clipknight.embedding.target_encoder import MINILM, load_target_encoder
-from clipknight.ensemble.submission import read_submission
+from clipknight.embedding.settings import MINILM
 from clipknight.errors import user_errors
-from clipknight.files import atomic_file
-from clipknight.output_names import check_output
-from clipknight.paths import existing
-from clipknight.plots.ladder import LadderSettings, ladder_of_runs
-from clipknight.preparation import prepare_process
-from clipknight.scoring.caption_metrics import METRICS, caption_scores
-from clipknight.scoring.clip_score import scores_by_clip, target_cosine
-from clipknight.scoring.score_table import ScoreTableSettings, table_of_scores
-from clipknight.scoring.seed_table import SeedTableSettings, table_of_seeds
+from clipknight.plots.settings import LadderSettings
+from clipknight.scoring.settings import METRICS, ScoreTableSettings, SeedTableSettings
 from clipknight.settings import parse
-
-import numpy as np
-import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +34,6 @@ class SubmissionSettings(DeviceSettings):
     """sentence-transformers name or folder"""
     allow_partial: bool = False
     """leave out captioned images that the submission lacks; otherwise they are an error"""
-
-
-def score_submission(s: SubmissionSettings) -> dict:
-    """Avg-Cos of a submission over all (image, caption) pairs"""
-    check_output("--json", s.json, (".json",), s.submission, s.captions)
-    predictions = read_submission(s.submission)
-    rows, left_out = references_of(predictions.ids, s.submission, s.captions, s.allow_partial)
-    captions, image_ids = rows["caption"].tolist(), predictions.ids[rows["at"]]
-    encoder = load_target_encoder(s.target_encoder, s.device)
-    targets = encoder.encode(captions, batch_size=128, normalize_embeddings=True, show_progress_bar=True)
-    score = avg_cos(predictions, Embeddings(np.arange(len(captions)), targets), image_ids)
-    print(f"Avg-Cos {score:.4f} over {len(captions)} pairs, {len(predictions)} images{partial(left_out)}")
-    return save(s.json, {"avg_cos": score, "pairs": len(captions)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +58,81 @@ class CaptionSettings(WorkerSettings, DeviceSettings):
     """also write the scores to this file"""
     allow_partial: bool = False
     """leave out images with references that have no candidate; otherwise they are an error"""
+
+
+class Command(NamedTuple):
+    """What a command does, its settings, and the name of the one that free words go to."""
+
+    does: str
+    settings: type
+    free_words: str = ""
+
+
+COMMANDS = {
+    "submission": Command("Avg-Cos of a submission over all (image, caption) pairs", SubmissionSettings),
+    "captions": Command(
+        "BLEU, METEOR, ROUGE-L, CIDEr, SPICE of captions; CLIPScore, cosine to predictions", CaptionSettings
+    ),
+    "table": Command(
+        "one table of many scores: the JSON files that score.py wrote, a row each", ScoreTableSettings, "scores"
+    ),
+    "seeds": Command(
+        "runs repeated over seeds: mean and spread of valid Avg-Cos, beside a paper's; ablations",
+        SeedTableSettings,
+        "rows",
+    ),
+    "ladder": Command(
+        "the way up: each run's valid Avg-Cos, and what it gained over the one before", LadderSettings, "runs"
+    ),
+}
+
+
+def parse_command(argv=None):
+    """The command's name and its settings. SystemExit for --help, and for what is no command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in COMMANDS:
+        command = COMMANDS[words[0]]
+        return words[0], parse(command.settings, words[1:], command.does, command.free_words)
+    listed = "\n".join(f"  score.py {name:<12} {command.does}" for name, command in COMMANDS.items())
+    if words[:1] not in (["-h"], ["--help"]):
+        raise SystemExit(f"error: say what to score\n{listed}\nEach explains itself with --help.")
+    print(f"{__doc__.strip()}\n\n{listed}\nEach explains itself with --help.")
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    user_errors(parse_command)()  # --help and typos, before the parts load
+
+from clipknight.data.result_files import by_known_id, one_an_image, read_captions, references_of
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.metrics import avg_cos
+from clipknight.embedding.target_encoder import load_target_encoder
+from clipknight.ensemble.submission import read_submission
+from clipknight.files import atomic_file
+from clipknight.output_names import check_output
+from clipknight.paths import existing
+from clipknight.plots.ladder import ladder_of_runs
+from clipknight.preparation import prepare_process
+from clipknight.scoring.caption_metrics import caption_scores
+from clipknight.scoring.clip_score import scores_by_clip, target_cosine
+from clipknight.scoring.score_table import table_of_scores
+from clipknight.scoring.seed_table import table_of_seeds
+
+import numpy as np
+import pandas as pd
+
+
+def score_submission(s: SubmissionSettings) -> dict:
+    """Avg-Cos of a submission over all (image, caption) pairs"""
+    check_output("--json", s.json, (".json",), s.submission, s.captions)
+    predictions = read_submission(s.submission)
+    rows, left_out = references_of(predictions.ids, s.submission, s.captions, s.allow_partial)
+    captions, image_ids = rows["caption"].tolist(), predictions.ids[rows["at"]]
+    encoder = load_target_encoder(s.target_encoder, s.device)
+    targets = encoder.encode(captions, batch_size=128, normalize_embeddings=True, show_progress_bar=True)
+    score = avg_cos(predictions, Embeddings(np.arange(len(captions)), targets), image_ids)
+    print(f"Avg-Cos {score:.4f} over {len(captions)} pairs, {len(predictions)} images{partial(left_out)}")
+    return save(s.json, {"avg_cos": score, "pairs": len(captions)})
 
 
 def score_captions(s: CaptionSettings) -> dict:
@@ -132,34 +179,20 @@ def save(path: str, scores: dict) -> dict:
     return scores
 
 
-class Command(NamedTuple):
-    """`score` takes the `settings`; free words go to the one named `free_words`."""
-
-    settings: type
-    score: Callable
-    free_words: str = ""
-
-
-COMMANDS = {
-    "submission": Command(SubmissionSettings, score_submission),
-    "captions": Command(CaptionSettings, score_captions),
-    "table": Command(ScoreTableSettings, table_of_scores, "scores"),
-    "seeds": Command(SeedTableSettings, table_of_seeds, "rows"),
-    "ladder": Command(LadderSettings, ladder_of_runs, "runs"),
+SCORES = {
+    "submission": score_submission,
+    "captions": score_captions,
+    "table": table_of_scores,
+    "seeds": table_of_seeds,
+    "ladder": ladder_of_runs,
 }
 
 
 @user_errors
-def main(argv=None) -> dict | list | pd.DataFrame | None:
-    words = list(sys.argv[1:] if argv is None else argv)
-    listed = "\n".join(f"  score.py {name:<12} {command.score.__doc__}" for name, command in COMMANDS.items())
-    if words and words[0] in COMMANDS:
-        command = COMMANDS[words[0]]
-        prepare_process()
-        return command.score(parse(command.settings, words[1:], command.score.__doc__, command.free_words))
-    if words[:1] not in (["-h"], ["--help"]):
-        raise SystemExit(f"error: say what to score\n{listed}\nEach explains itself with --help.")
-    print(f"{__doc__.strip()}\n\n{listed}\nEach explains itself with --help.")
+def main(argv=None) -> dict | list | pd.DataFrame:
+    command, s = parse_command(argv)
+    prepare_process()
+    return SCORES[command](s)
 
 
 if __name__ == "__main__":

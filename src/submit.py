@@ -9,17 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clipknight.devices import DeviceSettings
-from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.submission import read_submission, sample_ids, write_submission
-from clipknight.errors import user_errors
-from clipknight.messages import a_few
-from clipknight.output_names import check_output
-from clipknight.preparation import prepare_process
+from clipknight.errors import parse_early, user_errors
 from clipknight.settings import parse
-from clipknight.training.runs import Run, images_of_split
-
-import numpy as np
-import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +27,20 @@ class Settings(DeviceSettings):
     """dataset folder; by default the run's own"""
     fill_missing: Literal["", "mean"] = ""
     """mean: images without a prediction (unreadable ones that were skipped) get the mean one; otherwise an error"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.ensemble.submission import read_submission, sample_ids, write_submission
+from clipknight.messages import a_few
+from clipknight.output_names import check_output
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run, images_of_split
+
+import numpy as np
+import pandas as pd
 
 
 @user_errors

@@ -10,31 +10,12 @@ a small learning rate. Predictions for valid and test are written into the run.
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from clipknight.embedding.cache import encode_images, image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, SkippingSettings
-from clipknight.embedding.clip import FEATURES, load_clip
-from clipknight.embedding.contrastive import contrastive_loss
-from clipknight.embedding.corpora import read_corpus
-from clipknight.embedding.embeddings import Embeddings
-from clipknight.ensemble.head_training import PredictionLoss, train_head
-from clipknight.ensemble.heads import HEADS, head_description, make_head
-from clipknight.ensemble.model_a import ModelA, apply_head, save_model_a
-from clipknight.ensemble.predictors import save_split_predictions
-from clipknight.ensemble.text_start import check_start, start_from_text
-from clipknight.ensemble.training_images import training_images
-from clipknight.ensemble.views import check_sizes
-from clipknight.errors import user_errors
-from clipknight.preparation import prepare_process
-from clipknight.processes import wait_for_everyone
+from clipknight.embedding.settings import FEATURES, SkippingSettings
+from clipknight.ensemble.settings import HEADS
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Few, Name, NonNegative, Positive, PositiveFew, Rate, Share, ShareBelowOne
 from clipknight.settings import parse
-from clipknight.training.learning_rates import new_layer_groups, tower_groups, tower_rates
-from clipknight.training.runs import Run
 from clipknight.training.settings import FineTuningSettings
-from clipknight.training.state import START, TrainingState
-
-import numpy as np
-import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +62,32 @@ class Settings(SkippingSettings, FineTuningSettings):
     """image sizes at which predictions are made too, and averaged: often 1.3 to 1.5 times that of training helps"""
 
 
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.cache import encode_images, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.contrastive import contrastive_loss
+from clipknight.embedding.corpora import read_corpus
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.head_training import PredictionLoss, train_head
+from clipknight.ensemble.heads import head_class, head_description, make_head
+from clipknight.ensemble.model_a import ModelA, apply_head, save_model_a
+from clipknight.ensemble.predictors import save_split_predictions
+from clipknight.ensemble.text_start import check_start, start_from_text
+from clipknight.ensemble.training_images import training_images
+from clipknight.ensemble.views import check_sizes
+from clipknight.preparation import prepare_process
+from clipknight.processes import wait_for_everyone
+from clipknight.training.learning_rates import new_layer_groups, tower_groups, tower_rates
+from clipknight.training.runs import Run
+from clipknight.training.state import START, TrainingState
+
+import numpy as np
+import torch
+
+
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
@@ -89,7 +96,7 @@ def main(argv=None) -> float:
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     if s.init_head:
-        check_start(encoder, HEADS[s.head])
+        check_start(encoder, head_class(s.head))
         corpus = read_corpus(s.init_head, seed=s.seed)
     data = CaptionedDataset.of(s)
     train, valid = data.split("train"), data.split("valid")

@@ -12,20 +12,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.cache import caption_embeddings, image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings, SkippingSettings
-from clipknight.embedding.clip import FEATURES, load_clip
-from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.packaged_clip import OFFLINE
-from clipknight.ensemble.knn import DistanceWeightedKNN
-from clipknight.ensemble.neighbor_search import INDEX_PARAMS
-from clipknight.ensemble.predictors import save_split_predictions
-from clipknight.ensemble.views import check_sizes
-from clipknight.errors import user_errors
-from clipknight.preparation import prepare_process
+from clipknight.embedding.settings import FEATURES, OFFLINE, KeptDataSettings, SkippingSettings
+from clipknight.ensemble.settings import INDEX_PARAMS
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveFew
 from clipknight.settings import parse
-from clipknight.training.runs import Run
 from clipknight.training.settings import RunSettings
 
 
@@ -53,6 +44,20 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, SkippingSettings,
     """predict the mean of what is said of an image and of its mirror image; encodes twice as much"""
     tta_sizes: list[PositiveFew] = field(default_factory=list)
     """image sizes at which predictions are made too, and averaged: often 1.3 to 1.5 times that of training helps"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.cache import caption_embeddings, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.predictors import save_split_predictions
+from clipknight.ensemble.views import check_sizes
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
 
 
 @user_errors

@@ -11,24 +11,10 @@ encoder has none; then the image tower is fine-tuned. Any later --encoder accept
 import math
 from dataclasses import dataclass, replace
 
-from clipknight.embedding.cache import encode_images, image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import load_clip
-from clipknight.embedding.contrastive import caption_keys, contrastive_loss, train_projection
-from clipknight.embedding.metrics import retrieval_recall
-from clipknight.ensemble.training_images import training_images
-from clipknight.errors import user_errors
-from clipknight.preparation import prepare_process
-from clipknight.processes import wait_for_everyone
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, PositiveFew, Rate, ShareBelowOne
 from clipknight.settings import parse
-from clipknight.training.learning_rates import new_layer_groups, tower_groups, tower_rates
-from clipknight.training.runs import Run
 from clipknight.training.settings import FineTuningSettings
-from clipknight.training.state import START, TrainingState
-
-import numpy as np
-import torch
 
 LARGEST_SCALE = math.log(100)  # as in CLIP: beyond, training becomes unstable
 
@@ -49,6 +35,25 @@ class Settings(FineTuningSettings):
     """learning rate of the projection"""
     lr_text: Rate = 1e-5
     """learning rate of the text tower, where it is trained"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.cache import encode_images, image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.contrastive import caption_keys, contrastive_loss, train_projection
+from clipknight.embedding.metrics import retrieval_recall
+from clipknight.ensemble.training_images import training_images
+from clipknight.preparation import prepare_process
+from clipknight.processes import wait_for_everyone
+from clipknight.training.learning_rates import new_layer_groups, tower_groups, tower_rates
+from clipknight.training.runs import Run
+from clipknight.training.state import START, TrainingState
+
+import numpy as np
+import torch
 
 
 @user_errors

@@ -11,33 +11,10 @@ No image is seen. With --from the captions of the valid images are scored after 
 from dataclasses import dataclass
 from typing import Literal
 
-from clipknight.captioning.caption_index import EXCLUDE, INDEXES, CaptionIndex
-from clipknight.captioning.captioner import Captioner, CaptionOptions
-from clipknight.captioning.decoders import CompactSize, load_decoder
-from clipknight.captioning.decoding import Decoder
-from clipknight.captioning.knight import Knight
-from clipknight.captioning.prefixes import (
-    BlindPrefix,
-    DirectPrefix,
-    NeighbourPrefix,
-    Prefix,
-    PrefixCaptions,
-    captions_in_training,
-)
-from clipknight.captioning.retriever import Retriever
-from clipknight.captioning.training import take_over_mapper, train
-from clipknight.captioning.training_corpus import TrainingCorpus
-from clipknight.captioning.training_settings import DecoderTrainingSettings
-from clipknight.devices import pick_device, pick_precision
-from clipknight.embedding.corpora import caption_encoder
-from clipknight.errors import user_errors
-from clipknight.methods.clms import AnchorPrefix
-from clipknight.preparation import prepare_process
+from clipknight.captioning.settings import EXCLUDE, INDEXES, DecoderTrainingSettings
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Few, Name, NonNegative, PositiveCount, Share
 from clipknight.settings import parse
-from clipknight.training.runs import Run
-
-import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +43,35 @@ class Settings(DecoderTrainingSettings):
     variance: NonNegative = 0.0
     """instead of --noise the same noise by its variance on vectors at length 1, whatever D: .016 with --n_neighbors 0
     is CapDec. It is --noise squared, divided by D: .016 is noise 2.48 for 384 numbers, 2.86 for 512, 3.51 for 768"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import Captioner, CaptionOptions
+from clipknight.captioning.decoders import load_decoder
+from clipknight.captioning.decoding import Decoder
+from clipknight.captioning.knight import Knight
+from clipknight.captioning.prefixes import (
+    BlindPrefix,
+    DirectPrefix,
+    NeighbourPrefix,
+    Prefix,
+    PrefixCaptions,
+    captions_in_training,
+)
+from clipknight.captioning.retriever import Retriever
+from clipknight.captioning.settings import CompactSize
+from clipknight.captioning.training import take_over_mapper, train
+from clipknight.captioning.training_corpus import TrainingCorpus
+from clipknight.devices import pick_device, pick_precision
+from clipknight.embedding.corpora import caption_encoder
+from clipknight.methods.clms import AnchorPrefix
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+import torch
 
 
 @user_errors

@@ -10,27 +10,12 @@ after each epoch, and the best epoch is kept. Without regions, noise and reranki
 
 from dataclasses import dataclass
 
-from clipknight.captioning.caption_index import CaptionIndex
-from clipknight.captioning.captioner import Captioner, CaptionOptions
-from clipknight.captioning.decoders import CompactSize, load_decoder
-from clipknight.captioning.decoding import Decoder
-from clipknight.captioning.knight import Knight
-from clipknight.captioning.mappers import QUERIES
-from clipknight.captioning.prefixes import captions_in_training
-from clipknight.captioning.retriever import Retriever
-from clipknight.captioning.training import take_over_mapper, train
-from clipknight.captioning.training_corpus import TrainingCorpus
-from clipknight.captioning.training_settings import DecoderTrainingSettings
-from clipknight.devices import pick_device, pick_precision
-from clipknight.embedding.corpora import caption_encoder
-from clipknight.errors import user_errors
-from clipknight.methods.maccap import COPIES, VARIANCE, MacCap, SubRegionPrefix
-from clipknight.preparation import prepare_process
+from clipknight.captioning.settings import QUERIES, DecoderTrainingSettings
+from clipknight.errors import parse_early, user_errors
+from clipknight.methods.maccap import MacCap
+from clipknight.methods.settings import COPIES, VARIANCE
 from clipknight.ranges import Few, Name, NonNegative, PositiveFew
 from clipknight.settings import parse
-from clipknight.training.runs import Run
-
-import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +43,28 @@ class Settings(DecoderTrainingSettings):
     """longest caption of those that are scored"""
     rerank: PositiveFew = 1
     """noisy decodings of an image among which the scored caption is chosen, by embedding; each takes as long as one"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.captioning.caption_index import CaptionIndex
+from clipknight.captioning.captioner import Captioner, CaptionOptions
+from clipknight.captioning.decoders import load_decoder
+from clipknight.captioning.decoding import Decoder
+from clipknight.captioning.knight import Knight
+from clipknight.captioning.prefixes import captions_in_training
+from clipknight.captioning.retriever import Retriever
+from clipknight.captioning.settings import CompactSize
+from clipknight.captioning.training import take_over_mapper, train
+from clipknight.captioning.training_corpus import TrainingCorpus
+from clipknight.devices import pick_device, pick_precision
+from clipknight.embedding.corpora import caption_encoder
+from clipknight.methods.maccap import SubRegionPrefix
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+import torch
 
 
 @user_errors

@@ -14,9 +14,10 @@ from types import ModuleType
 
 def parsed_settings(module: ModuleType) -> Iterator[tuple[type, set[str]]]:
     """Each settings class that a function or a command of the script takes, and the fields that are read of it."""
-    for command in getattr(module, "COMMANDS", {}).values():
-        (parameter,) = inspect.signature(command.score).parameters
-        yield command.settings, set(_read(command.score, parameter, command.settings, set()))
+    for name, command in getattr(module, "COMMANDS", {}).items():
+        score = module.SCORES[name]
+        (parameter,) = inspect.signature(score).parameters
+        yield command.settings, set(_read(score, parameter, command.settings, set()))
     for function in vars(module).values():
         function = inspect.unwrap(function) if callable(function) else function
         if inspect.isfunction(function) and function.__module__ == module.__name__:

@@ -10,10 +10,11 @@ from clipknight.data import layouts
 from clipknight.data.datasets import read_dataset
 from clipknight.data.table_layouts import flickr
 from clipknight.devices import WorkerSettings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings, SkippingSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.heads import HEADS
+from clipknight.embedding.settings import DataSettings, SkippingSettings
 from clipknight.ensemble.predictors import PREDICTORS, load_predictor, save_split_predictions
+from clipknight.ensemble.settings import HEADS
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -46,7 +47,10 @@ def flags(coloured, tiny_clip, tiny_target_encoder):
 
 @pytest.mark.parametrize(("head", "dropout"), [(PlainHead, None), (DroppingHead, 0.3)])
 def test_a_head_of_ones_own(monkeypatch, flags, tiny_clip, coloured, tiny_target_encoder, head, dropout):
-    monkeypatch.setitem(HEADS, "yours", head)
+    module = ModuleType("clipknight.ensemble.own_heads")
+    module.Head = head
+    monkeypatch.setitem(sys.modules, "clipknight.ensemble.own_heads", module)
+    monkeypatch.setitem(HEADS, "yours", "clipknight.ensemble.own_heads:Head")
     monkeypatch.delitem(sys.modules, "train_a", raising=False)  # its flag offers what HEADS holds as it is imported
     train_a = importlib.import_module("train_a")
     more = {"encoder": tiny_clip, "epochs": 1, "batch_size": 8, "precision": "fp32", "workers": 0, "run": "own/a"}

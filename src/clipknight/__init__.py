@@ -4,8 +4,8 @@ import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
 
-from clipknight.torchvision_guard import guard_torchvision
+from clipknight.torchvision_guard import guard_when_imported
 
-guard_torchvision()
+guard_when_imported()
 
 __version__ = "0.4.0.dev0"

@@ -1,15 +1,16 @@
 """Which device and precision a command computes with."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from clipknight.processes import own_device, process_count
 from clipknight.ranges import Device, Processes
 from clipknight.settings import without_effect
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # and what torch calls them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,13 @@ class PrecisionSettings:
     """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def pick_device(name: str = "auto") -> "torch.device":
     """The named device; `auto` takes CUDA, else Apple's MPS, else the CPU.
 
     Of several processes each has a GPU of its own.
     """
+    import torch
+
     if process_count() > 1 and name in ("auto", "cuda", "cpu"):
         name = own_device(cpu=name == "cpu" or not torch.cuda.is_available())
     elif name == "auto":
@@ -48,12 +51,14 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
+def pick_precision(name: str, device: "torch.device") -> "torch.dtype":
     """The named precision; `auto` is bf16 where the hardware multiplies it natively, else fp32."""
+    import torch
+
     if name not in ("auto", *PRECISIONS):
         raise ValueError(f"precision {name!r} is none of auto, {', '.join(PRECISIONS)}")
     if name != "auto":
-        return PRECISIONS[name]
+        return getattr(torch, PRECISIONS[name])
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

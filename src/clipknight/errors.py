@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from clipknight.messages import cut, script_has
+from clipknight.settings import parse
 
 # Packages that a feature alone needs, and the extra of pyproject.toml that installs them.
 EXTRAS = {
@@ -51,6 +52,11 @@ def user_errors(main: Callable) -> Callable:
             script_has(None)
 
     return wrapped
+
+
+def parse_early(settings: type, description: str, positional: str = "") -> None:
+    """Answer --help, and refuse what `parse` refuses, before a script loads its parts: torch alone takes seconds."""
+    user_errors(lambda argv: parse(settings, argv, description, positional))()
 
 
 def install(package: str) -> str:

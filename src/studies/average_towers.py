@@ -15,15 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # src/, for when n
 
 from dataclasses import dataclass, replace
 
-from clipknight.embedding.clip import ClipEncoder, load_clip
-from clipknight.errors import user_errors
-from clipknight.preparation import prepare_process
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name
 from clipknight.settings import parse
-from clipknight.training.runs import Run
 from clipknight.training.settings import RunSettings
-
-import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +29,16 @@ class Settings(RunSettings):
     """names of two runs or more of train_a.py or train_clip.py that began with the same encoder"""
     run: Name = "soup"
     """name of the run: outputs/<run>"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+import torch
 
 
 @user_errors

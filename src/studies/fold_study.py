@@ -18,26 +18,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.cache import image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import FEATURES, load_clip
-from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.packaged_clip import OFFLINE
-from clipknight.embedding.splits import similarity_groups
-from clipknight.ensemble.blending import balanced_folds
-from clipknight.ensemble.knn import DistanceWeightedKNN
-from clipknight.errors import user_errors
-from clipknight.files import atomic_file
-from clipknight.output_names import check_output
+from clipknight.embedding.settings import FEATURES, OFFLINE, DataSettings
+from clipknight.errors import parse_early, user_errors
 from clipknight.paths import outputs
-from clipknight.preparation import prepare_process
 from clipknight.ranges import Cosine, Folds, PositiveCount
 from clipknight.settings import parse
-
-import numpy as np
-from sklearn.base import BaseEstimator, clone
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +41,26 @@ class Settings(WorkerSettings, PrecisionSettings, DataSettings):
     """of the KNN; by default the paper's 100, or all where there are fewer"""
     out: str = field(default_factory=lambda: str(outputs() / "fold_study.json"))
     """JSON file for all figures"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.cache import image_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.splits import similarity_groups
+from clipknight.ensemble.blending import balanced_folds
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.files import atomic_file
+from clipknight.output_names import check_output
+from clipknight.preparation import prepare_process
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 
 @user_errors

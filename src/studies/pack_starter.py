@@ -12,17 +12,9 @@ import json
 import shutil
 from dataclasses import dataclass, field
 
-from clipknight.errors import user_errors
-from clipknight.files import atomic_folder
-from clipknight.paths import ROOT
-from clipknight.preparation import prepare_process
+from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, PositiveShare
 from clipknight.settings import parse
-from clipknight.training.runs import Run
-
-import torch
-import yaml
-from safetensors.torch import load_file, save_file
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,19 @@ class Settings:
     """share of the corpus, embedded at first use"""
     out: str = "input/models/starter"
     """folder; what it holds besides the two runs, such as its model card, stays"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.files import atomic_folder
+from clipknight.paths import ROOT
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
 
 
 @user_errors

@@ -16,21 +16,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.cache import caption_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
-from clipknight.embedding.clip import ClipEncoder, load_clip
-from clipknight.embedding.embeddings import unit
-from clipknight.embedding.subregions import SubRegions, encode_subregions
-from clipknight.errors import user_errors
-from clipknight.files import atomic_file
-from clipknight.output_names import check_output
+from clipknight.embedding.settings import DataSettings
+from clipknight.errors import parse_early, user_errors
 from clipknight.paths import outputs
-from clipknight.preparation import prepare_process
 from clipknight.ranges import Few, PositiveCount, PositiveFew
-from clipknight.settings import parse, save_settings
-
-import numpy as np
-import pandas as pd
+from clipknight.settings import parse
 
 BLOCK = 64  # images whose regions meet all captions at a time
 AT = (1, 5, 10)
@@ -54,6 +44,23 @@ class Settings(WorkerSettings, PrecisionSettings, DataSettings):
     """photographs to draw the regions on, spread over the images"""
     batch_size: PositiveFew = 32
     """images at a time"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.cache import caption_embeddings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.embeddings import unit
+from clipknight.embedding.subregions import SubRegions, encode_subregions
+from clipknight.files import atomic_file
+from clipknight.output_names import check_output
+from clipknight.preparation import prepare_process
+from clipknight.settings import save_settings
+
+import numpy as np
+import pandas as pd
 
 
 @user_errors

@@ -2,16 +2,8 @@ import importlib.util
 import json
 import shutil
 
-from clipknight.captioning.decoders import (
-    COMPACT,
-    SMOLLM2,
-    CompactSize,
-    compact_gpt2,
-    decoder_folder,
-    learn_tokenizer,
-    load_decoder,
-    set_dropout,
-)
+from clipknight.captioning.decoders import compact_gpt2, decoder_folder, learn_tokenizer, load_decoder, set_dropout
+from clipknight.captioning.settings import COMPACT, SMOLLM2, CompactSize
 from clipknight.embedding.target_encoder import load_target_encoder
 
 import pytest

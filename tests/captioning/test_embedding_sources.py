@@ -6,7 +6,7 @@ from clipknight.data.datasets import read_dataset
 from clipknight.embedding.cache import image_embeddings, subregion_embeddings
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.target_encoder import MINILM
+from clipknight.embedding.settings import MINILM
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.training.runs import Run
 

@@ -1,7 +1,8 @@
 import csv
 import random
 
-from clipknight.data.caption_table import Columns, read_caption_table
+from clipknight.data.caption_table import read_caption_table
+from clipknight.data.settings import Columns
 from clipknight.data.text_files import read_text
 
 import pandas as pd

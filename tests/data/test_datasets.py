@@ -4,7 +4,8 @@ import random
 from pathlib import Path
 
 from clipknight.data import media
-from clipknight.data.datasets import Columns, Dataset, image_folder, read_dataset
+from clipknight.data.datasets import Dataset, image_folder, read_dataset
+from clipknight.data.settings import Columns
 
 import pandas as pd
 import pytest

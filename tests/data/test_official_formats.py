@@ -3,7 +3,8 @@
 import json
 import unicodedata
 
-from clipknight.data.datasets import Columns, captions_alone, read_dataset
+from clipknight.data.datasets import captions_alone, read_dataset
+from clipknight.data.settings import Columns
 
 import pandas as pd
 import pytest

@@ -1,8 +1,9 @@
 import shutil
 from dataclasses import make_dataclass
 
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings, SkippingSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.settings import DataSettings, SkippingSettings
 
 import numpy as np
 import pytest

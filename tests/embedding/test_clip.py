@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipknight.devices import pick_precision
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.packaged_clip import OFFLINE
+from clipknight.embedding.settings import OFFLINE
 from clipknight.embedding.target_encoder import load_target_encoder
 
 import numpy as np

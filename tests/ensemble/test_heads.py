@@ -1,5 +1,6 @@
 from clipknight.embedding.scaling import root_scaled
-from clipknight.ensemble.heads import HEADS, CheHead, LinearHead, head_description, make_head
+from clipknight.ensemble.heads import CheHead, LinearHead, head_class, head_description, make_head
+from clipknight.ensemble.settings import HEADS
 
 import numpy as np
 import pytest
@@ -61,14 +62,14 @@ def test_linear_head():
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_length_of_the_image_embedding_does_not_matter(kind):
-    head = HEADS[kind](dim=8, target_dim=6).eval()
+    head = head_class(kind)(dim=8, target_dim=6).eval()
     torch.testing.assert_close(head(ROWS * 100), head(ROWS))
     torch.testing.assert_close(root_scaled(ROWS).square().mean(1), torch.ones(5))
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_dropout_acts_in_training_only(kind):
-    head = HEADS[kind](dim=8, target_dim=6, dropout=0.5)
+    head = head_class(kind)(dim=8, target_dim=6, dropout=0.5)
     assert not torch.equal(head(ROWS), head(ROWS))
     head.eval()
     assert torch.equal(head(ROWS), head(ROWS))
@@ -86,5 +87,5 @@ def test_a_head_takes_the_options_that_it_names(kind, own):
 def test_a_description_saved_by_0_3_0_makes_the_head_still(kind):
     saved = {"head": kind, "dim": 8, "target_dim": 6, "alpha": 0.5, "learn_alpha": True, "dropout": 0.3}
     head = make_head(saved | {"layer_norm": True})
-    assert isinstance(head, HEADS[kind])
+    assert isinstance(head, head_class(kind))
     assert {module.p for module in head.modules() if isinstance(module, torch.nn.Dropout)} >= {0.3}

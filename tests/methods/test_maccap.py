@@ -12,7 +12,7 @@ from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.subregions import encode_subregions
 from clipknight.methods.maccap import MacCap, NoisyRows, SubRegionPrefix, noisy
-from clipknight.methods.registry import METHODS, method_options, open_captioner
+from clipknight.methods.registry import method_options, open_captioner
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -173,7 +173,6 @@ def test_without_noise_beams_are_compared(captioner):
 
 
 def test_its_options():
-    assert METHODS["maccap"].kind is SubRegionPrefix
     given = method_options(SubRegionPrefix, ["regions=0", "weight=.5", "noise=0"], "maccap")
     assert given == {"regions": 0, "weight": 0.5, "noise": 0.0}
     assert MacCap.options == CaptionOptions(num_beams=4, max_new_tokens=16, rerank=5, rerank_by="embedding")

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import pkgutil
 import shutil
 
 from clipknight.captioning.captioner import CaptionOptions
 from clipknight.captioning.prefixes import DirectPrefix
 from clipknight.methods import registry
-from clipknight.methods.registry import METHODS, method_options, open_captioner
+from clipknight.methods.registry import COMPOSED, method_options, open_captioner
 from clipknight.methods.retrieval import ProjectionPrefix
+from clipknight.methods.settings import METHODS
 from clipknight.training.runs import Run
 
 import pytest
@@ -16,8 +18,9 @@ import pytest
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_has_options_with_defaults(method):
-    options = [field for field in dataclasses.fields(METHODS[method].kind) if field.kw_only]
-    assert all(field.default is not dataclasses.MISSING for field in options) and METHODS[method].decoders
+    kind, composed, decoders = METHODS[method]
+    options = [field for field in dataclasses.fields(pkgutil.resolve_name(kind)) if field.kw_only]
+    assert all(field.default is not dataclasses.MISSING for field in options) and decoders and composed in COMPOSED
 
 
 def test_options_of_a_method():

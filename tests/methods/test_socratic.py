@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from clipknight.captioning.caption_index import CaptionIndex
 from clipknight.captioning.captioner import CaptionOptions
-from clipknight.captioning.decoders import SMOLLM2
 from clipknight.captioning.retriever import Retriever
+from clipknight.captioning.settings import SMOLLM2
 from clipknight.embedding.corpora import Corpus
 from clipknight.embedding.embeddings import unit
 from clipknight.methods.clms import Concepts
-from clipknight.methods.registry import METHODS, open_captioner
+from clipknight.methods.registry import open_captioner
 from clipknight.methods.socratic import KINDS, PEOPLE, Socratic, first_sentence, noun_kind
 from clipknight.training.runs import Run
 
@@ -149,7 +149,6 @@ def test_the_first_sentence(text, sentence):
 
 
 def test_any_run_will_do(knight_run, folder):
-    assert METHODS["socratic"].kind is Socratic
     options = [f"language_model={folder}", "samples=2", "places=0", "objects=1"]
     captioner = open_captioner(Run.open(knight_run), device="cpu", method="socratic", options=options)
     said = captioner.caption(captioner.retriever.vectors[:2], CaptionOptions(max_new_tokens=5))

@@ -4,7 +4,8 @@ import dataclasses
 import importlib
 import inspect
 
-from clipknight.ensemble.heads import HEADS
+from clipknight.ensemble.heads import head_class
+from clipknight.ensemble.settings import HEADS
 from clipknight.paths import ROOT
 from clipknight.settings import fill
 
@@ -15,7 +16,9 @@ SCRIPTS = sorted(str(file.relative_to(ROOT / "src").with_suffix("")) for file in
 SCRIPTS = [name.replace("/", ".") for name in SCRIPTS if not name.startswith("clipknight/")]
 READ_BY_NAME = {"flip_tta"}  # by what predicts, from the settings.yaml that the script writes
 READ_BY_NAME |= {"accumulate", "save_every"}  # by TrainingState, which keeps the settings
-READ_BY_NAME |= {name for head in HEADS.values() for name in inspect.signature(head).parameters}  # by head_description
+READ_BY_NAME |= {
+    name for head in map(head_class, HEADS) for name in inspect.signature(head).parameters
+}  # by head_description
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -4,7 +4,8 @@ import train_a
 import train_b
 from clipknight.data.caption_filter import filter_similar
 from clipknight.data.caption_table import read_caption_table
-from clipknight.embedding.captioned_dataset import CaptionedDataset, KeptDataSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.settings import KeptDataSettings
 from clipknight.training.runs import Run, images_of_split
 from filter_captions import main
 

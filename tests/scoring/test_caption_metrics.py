@@ -3,7 +3,8 @@ import math
 from pathlib import Path
 
 import clipknight.scoring.java
-from clipknight.scoring.caption_metrics import METRICS, caption_scores
+from clipknight.scoring.caption_metrics import caption_scores
+from clipknight.scoring.settings import METRICS
 
 import pytest
 

@@ -1,5 +1,6 @@
 """The captions of a corpus nearest to a vector, by cosine, and the neighbours of each caption among the others."""
 
+from clipknight.captioning.settings import EXCLUDE
 from clipknight.embedding.corpora import Corpus
 from clipknight.embedding.embeddings import unit
 
@@ -8,8 +9,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-EXCLUDE = ("index", "duplicate", "image")
-INDEXES = ("exact", "ivf")
 SPARE = 32  # candidates beyond the k asked for, of which exclusion may take some
 CHUNK_ROWS = 4096  # queries searched at a time
 

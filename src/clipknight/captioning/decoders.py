@@ -8,9 +8,9 @@
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from clipknight.captioning.settings import COMPACT, SMOLLM2, CompactSize
 from clipknight.hub import hub_failure, prepare_loading
 from clipknight.paths import existing
 
@@ -26,18 +26,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-COMPACT, SMOLLM2 = "compact", "smollm2"
 END = "<|endoftext|>"
-
-
-@dataclass(frozen=True)
-class CompactSize:
-    """Size of the compact decoder; `width` is a multiple of 64, the width of a head."""
-
-    layers: int = 6
-    width: int = 384
-    vocabulary: int = 6144
-    positions: int = 128
 
 
 def load_decoder(

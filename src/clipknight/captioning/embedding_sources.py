@@ -10,7 +10,7 @@ from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import image_embeddings, subregion_embeddings
 from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.target_encoder import MINILM
+from clipknight.embedding.settings import MINILM
 from clipknight.ensemble.predictors import PREDICTORS, load_predictor
 from clipknight.paths import existing, outputs
 from clipknight.training.runs import Run

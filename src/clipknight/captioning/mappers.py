@@ -2,12 +2,13 @@
 
 import math
 
+from clipknight.captioning.settings import QUERIES
 from clipknight.embedding.scaling import root_scaled
 
 import torch
 from torch import Tensor, nn
 
-QUERIES, HEADS = 32, 8  # the authors'; of the heads as many as divide the vectors' numbers
+HEADS = 8  # the authors'; as many of them as divide the vectors' numbers
 
 
 class Mapper(nn.Sequential):

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from clipknight.captioning.caption_index import CaptionIndex
 from clipknight.captioning.consensus import Consensus
-from clipknight.data.caption_table import Columns
+from clipknight.data.settings import Columns
 from clipknight.embedding.corpora import Corpus, caption_encoder, corpus_embeddings, read_corpus
 from clipknight.training.runs import Run, images_of_split
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from clipknight.captioning.embedding_sources import EmbeddingSource, encoder_space, open_source
-from clipknight.captioning.training_settings import DecoderTrainingSettings
+from clipknight.captioning.settings import DecoderTrainingSettings
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip

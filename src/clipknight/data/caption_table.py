@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clipknight.data.caption_lines import form_of, read_caption_lines
 from clipknight.data.delimited import Delimited, read_delimited
+from clipknight.data.settings import Columns
 from clipknight.data.text_files import read_text
 from clipknight.messages import a_few, advice, shortened
 
@@ -17,15 +18,6 @@ import pyarrow.parquet
 # Read without being named: Flickr30k's, the competition's, tables of clips, and MSR-VTT's 1k-A list.
 KNOWN_PAIRS = (("image_name", "comment"), ("imgId", "prompt"), ("video", "caption"), ("video_id", "sentence"))
 OF_VIDEOS = ("video", "video_id")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns of a table of captions."""
-
-    image: str = "image"
-    caption: str = "caption"
-    split: str = "split"  # may be absent
 
 
 @dataclass(frozen=True)

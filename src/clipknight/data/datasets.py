@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipknight.data.caption_table import Columns
 from clipknight.data.folders import VIDEO_SUFFIXES, walk
 from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.layouts import read_listing
@@ -25,6 +24,7 @@ from clipknight.data.listing import (
 )
 from clipknight.data.media import Media
 from clipknight.data.names import positions
+from clipknight.data.settings import Columns
 from clipknight.data.table_layouts import SAMPLE, submission_ids
 from clipknight.messages import a_few
 from clipknight.paths import existing

@@ -4,12 +4,12 @@ import posixpath
 import re
 from pathlib import Path
 
-from clipknight.data.caption_table import Columns
 from clipknight.data.folders import BESIDE, VIDEO_SUFFIXES, suffix_of, walk
 from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.json_files import ID, LIST, TEXT, is_of, read_json, records, shown
 from clipknight.data.listing import NO_CAPTIONS, NO_SPLITS, SPLIT_OF, Listing, known_splits, numbered, only
 from clipknight.data.media import Media, name_videos, no_images, parents
+from clipknight.data.settings import Columns
 from clipknight.messages import a_few
 
 import pandas as pd

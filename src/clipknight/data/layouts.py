@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Callable
 from pathlib import Path
 
-from clipknight.data.caption_table import Columns
 from clipknight.data.json_layouts import caption_lists, coco, karpathy, msrvtt
 from clipknight.data.listing import Listing
 from clipknight.data.media import Media
+from clipknight.data.settings import Columns
 from clipknight.data.table_layouts import competition, flickr, one_table
 from clipknight.messages import a_few
 

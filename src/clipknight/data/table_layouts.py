@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from clipknight.data.caption_table import CaptionTable, Columns, read_caption_table
+from clipknight.data.caption_table import CaptionTable, read_caption_table
 from clipknight.data.delimited import read_delimited
 from clipknight.data.folders import VIDEO_SUFFIXES, print_once
 from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.listing import NO_CAPTIONS, NO_SPLITS, SPLIT_OF, Listing, known_splits, numbered, only
 from clipknight.data.media import Media, name_videos, under_one_folder
 from clipknight.data.names import ids_of
+from clipknight.data.settings import Columns
 from clipknight.data.text_files import read_text
 from clipknight.messages import a_few, shortened
 

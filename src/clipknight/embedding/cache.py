@@ -14,8 +14,8 @@ from clipknight.devices import pick_precision
 from clipknight.embedding.cached_rows import cached, unreadable_or_nan
 from clipknight.embedding.clip import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.settings import MINILM
 from clipknight.embedding.subregions import subregion_features
-from clipknight.embedding.target_encoder import MINILM
 from clipknight.paths import outputs
 from clipknight.processes import of_all_processes, process_index, stretches_of
 

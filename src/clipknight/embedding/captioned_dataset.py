@@ -6,61 +6,19 @@ from pathlib import Path
 
 from clipknight.data.caption_augmentation import with_variants
 from clipknight.data.caption_filter import listed_captions
-from clipknight.data.caption_table import Columns
 from clipknight.data.datasets import Dataset, read_dataset
 from clipknight.data.left_out import unreadable_ids
 from clipknight.data.listing import among
-from clipknight.devices import DeviceSettings
+from clipknight.data.settings import Columns
 from clipknight.embedding.cache import cache_folder, target_embeddings
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.embedding.metrics import avg_cos
+from clipknight.embedding.settings import MINILM, DataSettings, KeptDataSettings, SkippingSettings
 from clipknight.embedding.splits import with_made_split
-from clipknight.embedding.target_encoder import MINILM, load_target_encoder
+from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.processes import in_main_process
-from clipknight.ranges import Seed
-from clipknight.settings import without_effect
 
 import numpy as np
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSettings(DeviceSettings):
-    """Settings of a dataset, for every script that has one"""
-
-    data: str
-    """dataset folder (or table), in the layout you have it: see input/README.md"""
-    images: str = ""
-    """folder of the images, where the dataset does not say"""
-    image_column: str = Columns.image
-    """a table's column of image files"""
-    caption_column: str = Columns.caption
-    """a table's column of captions"""
-    split_column: str = Columns.split
-    """a table's column of splits"""
-    target_encoder: str = MINILM
-    """sentence-transformers name or folder: what predictions are to equal"""
-    seed: Seed = 0
-    """of all that is drawn: a split where the dataset names none, initial weights, order, augmentation, folds"""
-
-    @property
-    def columns(self) -> Columns:
-        return Columns(self.image_column, self.caption_column, self.split_column)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeptDataSettings(DataSettings):
-    """Settings of a dataset that may be filtered"""
-
-    keep: str = ""
-    """CSV of filter_captions.py: train only on the captions it kept"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SkippingSettings:
-    """Settings of learning from images and predicting the splits"""
-
-    skip_unreadable: bool = without_effect(False)
-    """go on without the images that are missing or cannot be read, listed in outputs/left_out, instead of stopping"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,9 @@ from pathlib import Path
 from clipknight.data.images import middle_of_strip
 from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.image_size import resized
-from clipknight.embedding.packaged_clip import OFFLINE, PACKAGED
+from clipknight.embedding.packaged_clip import PACKAGED
 from clipknight.embedding.pretrained_clip import load_pretrained
+from clipknight.embedding.settings import FEATURES, OFFLINE
 from clipknight.files import atomic_file
 from clipknight.paths import existing
 from clipknight.saved_files import load_weights, read_description, read_tensors
@@ -32,7 +33,6 @@ from torch import Tensor, nn
 from torchvision.transforms import Compose
 
 SAVED = ("root", "joint", "projected", "locked_text", "activation")  # in encoder.json
-FEATURES = ("auto", "pooled")
 
 
 @dataclass

@@ -15,14 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight.data.caption_table import Columns, is_caption_table, read_caption_table
+from clipknight.data.caption_table import is_caption_table, read_caption_table
 from clipknight.data.datasets import Dataset, captions_alone, read_dataset
+from clipknight.data.settings import Columns
 from clipknight.data.text_files import read_text
 from clipknight.embedding.cache import caption_embeddings, target_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings, concatenate
-from clipknight.embedding.target_encoder import MINILM, load_target_encoder
+from clipknight.embedding.settings import MINILM
+from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.errors import install
 from clipknight.paths import existing
 

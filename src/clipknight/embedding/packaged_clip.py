@@ -2,9 +2,9 @@
 
 import importlib
 
+from clipknight.embedding.settings import OFFLINE
 from clipknight.embedding.target_encoder import minilm_folder
 
-OFFLINE = "lite2-minilm"
 PACKAGED = {"lite0-minilm": 224, "lite1-minilm": 240, OFFLINE: 260}  # names, and their own image sizes
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from clipknight.embedding.packaged_clip import OFFLINE, PACKAGED, load_packaged
+from clipknight.embedding.packaged_clip import PACKAGED, load_packaged
+from clipknight.embedding.settings import OFFLINE
 from clipknight.embedding.target_encoder import minilm_folder
 from clipknight.hub import hub_failure, prepare_loading
 from clipknight.paths import existing

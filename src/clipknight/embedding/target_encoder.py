@@ -1,9 +1,8 @@
 """The target encoder: a sentence-transformers model, whose embedding of a caption is what images are mapped to."""
 
 from clipknight.devices import pick_device
+from clipknight.embedding.settings import MINILM
 from clipknight.hub import hub_failure, prepare_loading
-
-MINILM = "all-MiniLM-L6-v2"
 
 
 def load_target_encoder(name: str = MINILM, device: str = "auto"):

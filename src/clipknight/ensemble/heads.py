@@ -1,8 +1,10 @@
 """Heads: from an image embedding to the target space. To try another, write its class and name it in HEADS."""
 
 import inspect
+import pkgutil
 
 from clipknight.embedding.scaling import root_scaled
+from clipknight.ensemble.settings import HEADS
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +68,14 @@ class WideHead(nn.Module):
         return self.layers(root_scaled(image_embedding))
 
 
-HEADS = {"che": CheHead, "linear": LinearHead, "wide": WideHead}
+def head_class(kind: str) -> type[nn.Module]:
+    """The class of one of HEADS."""
+    return pkgutil.resolve_name(HEADS[kind])
 
 
 def head_description(kind: str, dim: int, target_dim: int, options: dict) -> dict:
     """What makes a head again: its kind, its sizes, and those of `options` that its class names as arguments."""
-    named = inspect.signature(HEADS[kind]).parameters
+    named = inspect.signature(head_class(kind)).parameters
     return {"head": kind, "dim": dim, "target_dim": target_dim} | {k: v for k, v in options.items() if k in named}
 
 
@@ -79,4 +83,4 @@ def make_head(description: dict) -> nn.Module:
     """A new head of that description. One saved by 0.3.0 may hold options that the head's class does not name."""
     description = head_description(description["head"], description["dim"], description["target_dim"], description)
     kind, dim, target_dim = (description.pop(name) for name in ("head", "dim", "target_dim"))
-    return HEADS[kind](dim, target_dim, **description)
+    return head_class(kind)(dim, target_dim, **description)

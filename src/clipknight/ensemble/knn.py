@@ -6,7 +6,8 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from clipknight.embedding.embeddings import unit
-from clipknight.ensemble.neighbor_search import INDEX_PARAMS, NeighborSearch, build_index, comparable
+from clipknight.ensemble.neighbor_search import NeighborSearch, build_index, comparable
+from clipknight.ensemble.settings import INDEX_PARAMS
 from clipknight.files import atomic_folder
 from clipknight.saved_files import read_array, read_description
 

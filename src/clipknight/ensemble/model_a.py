@@ -8,7 +8,8 @@ from pathlib import Path
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.clip import ClipEncoder, load_clip
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.heads import HEADS, make_head
+from clipknight.ensemble.heads import make_head
+from clipknight.ensemble.settings import HEADS
 from clipknight.ensemble.views import image_predictions
 from clipknight.files import atomic_file
 from clipknight.saved_files import load_weights, read_description, read_tensors

@@ -5,8 +5,6 @@ import math
 import faiss
 import numpy as np
 
-INDEX_PARAMS = {"exact": (), "ivf": ("nlist", "nprobe"), "hnsw": ("M", "efConstruction", "efSearch")}
-
 
 class NeighborSearch:
     """Search among `keys` (n, d), float32 rows as `comparable` gives them; `approximate`: a faiss index, or None."""

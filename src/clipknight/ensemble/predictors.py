@@ -1,6 +1,6 @@
 """Runs that predict, by kind: whatever gives a target embedding for any image can be a member of a blend."""
 
-import importlib
+import pkgutil
 from typing import Protocol
 
 from clipknight.data.datasets import Dataset
@@ -33,8 +33,7 @@ def load_predictor(run: Run, device: str = "auto") -> Predictor:
     """The run as a predictor of any images. ValueError for a run of a kind that predicts none."""
     if run.kind not in PREDICTORS:
         raise ValueError(f"run {run.name!r} predicts nothing; runs that do are of the kinds {', '.join(PREDICTORS)}")
-    module, _, name = PREDICTORS[run.kind].partition(":")
-    return getattr(importlib.import_module(module), name)(run, device)
+    return pkgutil.resolve_name(PREDICTORS[run.kind])(run, device)
 
 
 def save_split_predictions(run: Run, dataset: Dataset, s) -> None:

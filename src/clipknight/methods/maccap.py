@@ -14,12 +14,10 @@ from clipknight.captioning.prefixes import CaptionPair
 from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.embedding.embeddings import unit
+from clipknight.methods.settings import COPIES, VARIANCE
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
-
-COPIES = 10  # of a caption's embedding in training
-VARIANCE = 0.016  # of the noise on each number of a unit vector
 
 
 def noisy(vectors: np.ndarray, variance: float, *seed: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from clipknight.methods.instruction_model import IMAGE, InstructionModel
 import numpy as np
 from torch import Tensor
 
-IMAGE_AS = ("captions", "prefix")
 PROMPT = "{image}Question: {question} Short answer:"  # MacCap's
 SHOWN = "A picture: {own}\nSimilar pictures: {near}\n"
 

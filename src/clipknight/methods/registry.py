@@ -1,37 +1,19 @@
-"""The ways to caption, by name, and how one is opened for a run.
-
-`knight`   the nearest captions as prefix of the decoder (Wang et al. 2023)
-`direct`   the embedding itself as prefix: for CapDec, and for Knight at k = 0
-`decap`    the embedding projected onto the corpus as prefix (DeCap)
-`anchors`  the embedding and the concepts nearest to it as prefix (CLMs)
-`maccap`   the embeddings of an image's sub-regions, with noise, as prefix (MacCap)
-`clipre`   the nearest caption as it stands: no decoder
-`magic`    a search among a blind language model's likeliest words for those that suit the image (MAGIC)
-`zerocap`  a blind language model whose memory of its text is bent towards the image before each token (ZeroCap)
-`etp`      a blind language model after pseudo-tokens that are learnt for each image or video (ETP)
-`socratic` an instructed language model that is told what is detected in the image (SMs)
-"""
+"""How a run is opened as a captioner: its own parts, and those that a way to caption adds to them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from clipknight.captioning.captioner import Captioner, CaptioningMethod
 from clipknight.captioning.decoding import Decoder
 from clipknight.captioning.knight import knight_description, load_knight
-from clipknight.captioning.prefixes import DirectPrefix, NeighbourPrefix, PrefixCaptions
+from clipknight.captioning.prefixes import PrefixCaptions
 from clipknight.captioning.retriever import CorpusChoice, Retriever
 from clipknight.devices import pick_device, pick_precision
 from clipknight.messages import advice
-from clipknight.methods.clms import AnchorPrefix
-from clipknight.methods.etp import PseudoTokens
-from clipknight.methods.maccap import MacCap, SubRegionPrefix
-from clipknight.methods.magic import MAGIC
-from clipknight.methods.retrieval import CLIPRe, ProjectionPrefix
-from clipknight.methods.socratic import Socratic
-from clipknight.methods.zerocap import ZeroCap
+from clipknight.methods.settings import METHODS, Method
 from clipknight.training.runs import Run
 
 import yaml
@@ -60,6 +42,8 @@ def _by_prefix(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
 
 
 def _by_regions(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
+    from clipknight.methods.maccap import MacCap
+
     return MacCap(parts.decoder, kind.described(parts.retriever, parts.description, **options))
 
 
@@ -75,29 +59,12 @@ def _by_instruction(kind: type, parts: Parts, options: dict) -> CaptioningMethod
     return kind(parts.retriever, parts.device, parts.precision, parts.batch_size, **options)
 
 
-class Method(NamedTuple):
-    """A way to caption: `kind` is its own part, whose keyword-only fields are its options; `compose` adds the others.
-
-    `decoders` are what a run may have been trained for, to be captioned with in this way.
-    """
-
-    kind: type
-    compose: Callable[[type, Parts, dict], CaptioningMethod]
-    decoders: tuple[str, ...]
-
-
-WITH_PREFIX = ("knight", "direct", "anchors", "maccap")
-METHODS = {
-    "knight": Method(NeighbourPrefix, _by_prefix, ("knight",)),
-    "direct": Method(DirectPrefix, _by_prefix, ("direct",)),
-    "decap": Method(ProjectionPrefix, _by_prefix, ("direct",)),
-    "anchors": Method(AnchorPrefix, _by_prefix, ("anchors",)),
-    "maccap": Method(SubRegionPrefix, _by_regions, ("maccap",)),
-    "clipre": Method(CLIPRe, _by_retrieval, WITH_PREFIX),
-    "magic": Method(MAGIC, _by_search, ("blind",)),
-    "zerocap": Method(ZeroCap, _by_search, ("blind",)),
-    "etp": Method(PseudoTokens, _by_search, ("blind",)),
-    "socratic": Method(Socratic, _by_instruction, (*WITH_PREFIX, "blind")),
+COMPOSED = {
+    "prefix": _by_prefix,
+    "regions": _by_regions,
+    "retrieval": _by_retrieval,
+    "search": _by_search,
+    "instruction": _by_instruction,
 }
 
 
@@ -119,11 +86,12 @@ def open_captioner(
     """
     description = knight_description(run.folder / "best")
     chosen = fitting_method(run.name, method, description["method"])
-    own = method_options(chosen.kind, options, description["method"] if method == "auto" else method)
+    kind = pkgutil.resolve_name(chosen.kind)
+    own = method_options(kind, options, description["method"] if method == "auto" else method)
     description["n_neighbors"] = n_neighbors or description["n_neighbors"]
     retriever = Retriever.of_run(run, corpus, device)
     parts = Parts(run, description, retriever, device, precision, batch_size)
-    return Captioner(retriever, chosen.compose(chosen.kind, parts, own), max(description["n_neighbors"], 1))
+    return Captioner(retriever, COMPOSED[chosen.composed](kind, parts, own), max(description["n_neighbors"], 1))
 
 
 def fitting_method(run: str, method: str, trained_for: str) -> Method:

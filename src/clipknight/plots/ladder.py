@@ -5,25 +5,12 @@ Read from what the runs saved, so nothing is computed anew; a blend's score is t
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipknight.files import atomic_file
 from clipknight.output_names import check_output
-from clipknight.paths import outputs
+from clipknight.plots.settings import LadderSettings
 from clipknight.training.runs import Run
-
-
-@dataclass(frozen=True)
-class LadderSettings:
-    """Settings of score.py ladder"""
-
-    runs: list[str] = field(default_factory=list)
-    """names of runs, as free words"""
-    labels: list[str] = field(default_factory=list)
-    """what to call them; by default their names"""
-    out: str = field(default_factory=lambda: str(outputs() / "ladder.json"))
-    """JSON file; the table (.md) and the picture (.png) go beside it"""
 
 
 def ladder_of_runs(s: LadderSettings) -> list[dict]:

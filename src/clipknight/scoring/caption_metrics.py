@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from clipknight.messages import a_few
 from clipknight.scoring.java import JavaFailed, java_path
 from clipknight.scoring.languages import warning_for
-
-METRICS = ("Bleu", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+from clipknight.scoring.settings import METRICS
 
 
 def refuse_without_packages() -> None:

@@ -2,28 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipknight.files import atomic_file
 from clipknight.output_names import check_output
 from clipknight.paths import existing
+from clipknight.scoring.settings import ScoreTableSettings
 
 import pandas as pd
 
 PERCENT = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")  # as papers print them
-
-
-@dataclass(frozen=True)
-class ScoreTableSettings:
-    """Settings of score.py table"""
-
-    scores: list[str] = field(default_factory=list)
-    """JSON files of score.py, as free words; a row is named by its file"""
-    columns: list[str] = field(default_factory=lambda: ["Bleu_1", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr"])
-    """scores to show"""
-    out: str = ""
-    """also write the table to this Markdown file"""
 
 
 def table_of_scores(s: ScoreTableSettings) -> pd.DataFrame:

@@ -4,7 +4,7 @@ The runs of a row are `outputs/<runs>/<seed>`. A YAML file says what is compared
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.files import atomic_file
@@ -12,21 +12,10 @@ from clipknight.messages import a_few
 from clipknight.output_names import check_output
 from clipknight.paths import existing
 from clipknight.scoring.seed_scores import SeedScores, gain_over_best_member, order_sentences, read_seed_scores
+from clipknight.scoring.settings import SeedTableSettings
 from clipknight.settings import load_settings
 
 KEYS = {"paper", "seeds", "systems", "ablations"}
-
-
-@dataclass(frozen=True)
-class SeedTableSettings:
-    """Settings of score.py seeds"""
-
-    rows: list[str] = field(default_factory=list)
-    """the YAML file of rows, as a free word"""
-    out: str = ""
-    """Markdown file for the table; the figures go beside it as JSON"""
-    allow_missing: bool = False
-    """leave out rows whose runs are not all finished, instead of stopping with their list"""
 
 
 def table_of_seeds(s: SeedTableSettings) -> dict:

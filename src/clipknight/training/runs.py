@@ -16,8 +16,9 @@ from pathlib import Path
 
 from clipknight import __version__
 from clipknight.data.datasets import Dataset, read_dataset
-from clipknight.embedding.captioned_dataset import CaptionedDataset, DataSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.settings import DataSettings
 from clipknight.files import atomic_file
 from clipknight.paths import existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.captioned_dataset import KeptDataSettings
-from clipknight.embedding.packaged_clip import OFFLINE
+from clipknight.embedding.settings import OFFLINE, KeptDataSettings
 from clipknight.ranges import Degrees, Few, Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
 from clipknight.settings import resolved, without_effect
 

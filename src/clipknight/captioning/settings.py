@@ -1,13 +1,30 @@
-"""Settings of every script that trains a decoder on captions alone."""
+"""Settings of every script that trains a decoder on captions alone, and what such scripts' flags offer.
+
+Nothing heavy is imported here.
+"""
 
 from dataclasses import dataclass, field
 
-from clipknight.captioning.decoders import COMPACT, CompactSize
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.captioned_dataset import DataSettings
+from clipknight.embedding.settings import DataSettings
 from clipknight.ranges import PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
 from clipknight.settings import without_effect
 from clipknight.training.settings import ResumableSettings
+
+INDEXES = ("exact", "ivf")
+EXCLUDE = ("index", "duplicate", "image")
+COMPACT, SMOLLM2 = "compact", "smollm2"  # decoders that need no hub
+QUERIES = 32  # of MacCap's mapper: the authors'
+
+
+@dataclass(frozen=True)
+class CompactSize:
+    """Size of the compact decoder; `width` is a multiple of 64, the width of a head."""
+
+    layers: int = 6
+    width: int = 384
+    vocabulary: int = 6144
+    positions: int = 128
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,52 @@
+"""What a script imports before it has answered --help, or refused a typo: nothing that takes long."""
+
+import json
+import os
+import subprocess
+import sys
+
+from clipknight.paths import ROOT
+
+import pytest
+
+HEAVY = {"cv2", "faiss", "joblib", "matplotlib", "open_clip", "pandas", "pyarrow", "scipy", "sentence_transformers"}
+HEAVY |= {"huggingface_hub", "numpy", "PIL", "sklearn", "timm", "torch", "torchvision", "transformers"}
+SRC = ROOT / "src"
+SCRIPTS = sorted(file.relative_to(SRC).as_posix() for folder in (SRC, SRC / "studies") for file in folder.glob("*.py"))
+ASKED = [[script, flag] for script in SCRIPTS for flag in ("--help", "--hlep")]
+ASKED += [["score.py", command, flag] for command in ("captions", "ladder", "table") for flag in ("--help", "--hlep")]
+ASK = """
+import contextlib, io, json, runpy, sys
+answers = {}
+for script, *words in json.loads(sys.stdin.read()):
+    sys.argv, page, before = [script, *words], io.StringIO(), set(sys.modules)
+    with contextlib.redirect_stdout(page):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as end:
+            answers[" ".join(sys.argv)] = end.code, page.getvalue(), sorted(set(sys.modules) - before)
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict:
+    """(exit code, page, modules that it was the first to import) of each command, all asked in one process."""
+    call = {"input": json.dumps(ASKED), "cwd": SRC, "env": os.environ | {"PYTHONPATH": str(SRC)}}
+    ended = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, **call)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_help_and_a_typo_import_nothing_heavy(answers):
+    imported = {command: HEAVY.intersection(modules) for command, (_, _, modules) in answers.items()}
+    assert {command: found for command, found in imported.items() if found} == {}
+
+
+@pytest.mark.parametrize("words", ASKED, ids=" ".join)
+def test_both_are_answered(answers, words):
+    code, page, _ = answers[" ".join(words)]
+    if words[-1] == "--help":
+        assert code == 0 and ("usage:" in page or "score.py captions" in page)
+    else:
+        assert code.startswith("error: ") and not page
