@@ -82,8 +82,9 @@ def test_submitted_suffixes_match_too_unless_they_alone_differ(tmp_path):
 
 
 def test_help_lists_the_commands(capsys):
-    score.main(["--help"])
-    assert "submission" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--help"])
+    assert ended.value.code == 0 and "submission" in capsys.readouterr().out
     for argv in ([], ["nothing"]):
         with pytest.raises(SystemExit, match="say what to score\n.*submission"):
             score.main(argv)
