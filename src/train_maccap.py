@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from clipknight.captioning.settings import QUERIES, DecoderTrainingSettings
 from clipknight.errors import parse_early, user_errors
-from clipknight.methods.maccap import MacCap
-from clipknight.methods.settings import COPIES, VARIANCE
+from clipknight.methods.settings import BEAMS, COPIES, NEW_TOKENS, VARIANCE
 from clipknight.ranges import Few, Name, NonNegative, PositiveFew
 from clipknight.settings import parse
 
@@ -37,9 +36,9 @@ class Settings(DecoderTrainingSettings):
     """sub-regions of an image, from an encoder; 0 for the embedding itself, repeated: all that a run's --from gives"""
     weight: NonNegative = 1.0
     """of a sub-region beside the image embedding"""
-    num_beams: PositiveFew = MacCap.options.num_beams
+    num_beams: PositiveFew = BEAMS
     """of the captions that are scored"""
-    new_tokens: PositiveFew = MacCap.options.max_new_tokens
+    new_tokens: PositiveFew = NEW_TOKENS
     """longest caption of those that are scored"""
     rerank: PositiveFew = 1
     """noisy decodings of an image among which the scored caption is chosen, by embedding; each takes as long as one"""
@@ -60,7 +59,7 @@ from clipknight.captioning.training import take_over_mapper, train
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.corpora import caption_encoder
-from clipknight.methods.maccap import SubRegionPrefix
+from clipknight.methods.maccap import MacCap, SubRegionPrefix
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 

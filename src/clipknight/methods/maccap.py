@@ -14,7 +14,7 @@ from clipknight.captioning.prefixes import CaptionPair
 from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.embedding.embeddings import unit
-from clipknight.methods.settings import COPIES, VARIANCE
+from clipknight.methods.settings import BEAMS, COPIES, NEW_TOKENS, VARIANCE
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -110,7 +110,7 @@ class MacCap:
     decoder: Decoder
     prefix: SubRegionPrefix
 
-    options: ClassVar[CaptionOptions] = CaptionOptions(4, 16, 5, "embedding")
+    options: ClassVar[CaptionOptions] = CaptionOptions(BEAMS, NEW_TOKENS, 5, "embedding")
 
     @property
     def regions(self) -> int:

@@ -44,3 +44,4 @@ METHODS = {
 IMAGE_AS = ("captions", "prefix")  # how an image enters a prompt: see question_answering.py
 COPIES = 10  # of a caption's embedding in MacCap's training
 VARIANCE = 0.016  # of MacCap's noise on each number of a unit vector
+BEAMS, NEW_TOKENS = 4, 16  # of MacCap's captions
