@@ -34,8 +34,7 @@ def problem():
     meaning = rng.standard_normal((240, 16))
     targets = unit(meaning[image_of] + 0.3 * rng.standard_normal((len(image_of), 16)))
     members = [
-        length * (meaning + noise * rng.standard_normal((240, 16)))
-        for noise, length in ((0.8, 1), (1.0, 50), (2.5, 0.1))
+        length * (meaning + noise * rng.standard_normal((240, 16))) for noise, length in ((0.8, 1), (1.0, 50), (2.5, 3))
     ]
 
     def score(weights):
@@ -48,10 +47,15 @@ def problem():
 
 
 def test_blend_is_the_mean_of_unit_rows():
-    a, b = np.array([[2.0, 0.0]]), np.array([[0.0, 0.1]])
+    a, b = np.array([[2.0, 0.0]]), np.array([[0.0, 7.0]])
     np.testing.assert_allclose(blend([a, b], [0.5, 0.5]), [[0.5**0.5, 0.5**0.5]], rtol=1e-6)
     np.testing.assert_allclose(blend([a, b], [0.8, 0.2]), unit(np.array([[0.8, 0.2]])), rtol=1e-6)
     assert blend([a, b], [1, 0]).dtype == np.float32
+
+
+def test_a_row_that_its_member_is_unsure_of_counts_the_less():
+    sure, unsure = np.array([[1.0, 0.0]]), np.array([[0.0, 0.25]])
+    np.testing.assert_allclose(blend([sure, unsure], [0.2, 0.8]), [[0.5**0.5, 0.5**0.5]], rtol=1e-6)
 
 
 def test_fitted_weights_are_the_known_optimum():

@@ -42,6 +42,18 @@ def image_embeddings(
     return _images("images", encoder, encoder.encode_pixels, dataset, cache, batch_size, workers, skip_unreadable)
 
 
+def unscaled_embeddings(
+    encoder: ClipEncoder,
+    dataset: Dataset,
+    cache: str | Path | None = None,
+    batch_size: int = 64,
+    workers: int = 2,
+    skip_unreadable: bool = False,
+) -> Embeddings:
+    """The same at the length that the tower gives them: what a classifier's layer takes."""
+    return _images("unscaled", encoder, encoder.encode_unscaled, dataset, cache, batch_size, workers, skip_unreadable)
+
+
 def subregion_embeddings(
     encoder: ClipEncoder,
     dataset: Dataset,

@@ -114,9 +114,16 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: Tensor) -> np.ndarray:
+        return nn.functional.normalize(self._features(pixels), dim=-1).cpu().numpy()
+
+    @torch.inference_mode()
+    def encode_unscaled(self, pixels: Tensor) -> np.ndarray:
+        """Rows (B, D), float32, at the length that the tower gives them, which a classifier's layer needs."""
+        return self._features(pixels).cpu().numpy()
+
+    def _features(self, pixels: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            vectors = self.features(pixels)
-        return nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+            return self.features(pixels).float()
 
     @torch.inference_mode()
     def encode_captions(self, captions: list[str]) -> np.ndarray:

@@ -16,7 +16,8 @@ def load_packaged(name: str):
     from open_clip.transform import PreprocessCfg
 
     lite, size, text = name.partition("-")[0], PACKAGED[name], minilm_folder()
-    trunk_state = _imagenet_weights(name, lite)
+    weights = _imagenet_weights(name, lite)
+    trunk_state = {key: tensor for key, tensor in weights.items() if not key.startswith("classifier")}
     vision_cfg = {
         "timm_model_name": f"tf_efficientnet_{lite}",
         "timm_model_pretrained": False,
@@ -32,6 +33,19 @@ def load_packaged(name: str):
     tokenizer = HFTokenizer(text, context_length=256)
     tokenizer.clean_fn = str  # captions as they are: this text tower is the target encoder, which cleans nothing
     return model, PreprocessCfg(size=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), tokenizer
+
+
+def packaged_classifier(name: str):
+    """(class names, weight (1000, D), bias (1000,)) of the ImageNet classifier that ends the tower of one of PACKAGED.
+
+    Names are WordNet's first for each class, as timm lists them.
+    """
+    from timm.data import ImageNetInfo
+
+    weights = _imagenet_weights(name, name.partition("-")[0])
+    classes = ImageNetInfo()
+    names = [classes.index_to_description(i).partition(",")[0] for i in range(classes.num_classes())]
+    return names, weights["classifier.weight"].numpy(), weights["classifier.bias"].numpy()
 
 
 def _imagenet_weights(name: str, lite: str) -> dict:
@@ -50,5 +64,4 @@ def _imagenet_weights(name: str, lite: str) -> dict:
         timm_names = timm.create_model(f"tf_efficientnet_{lite}").state_dict()
     values = [tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")]
     names = [name for name in timm_names if "num_batches_tracked" not in name]
-    named = dict(zip(names, values, strict=True))
-    return {name: tensor for name, tensor in named.items() if not name.startswith("classifier")}
+    return dict(zip(names, values, strict=True))

@@ -1,4 +1,7 @@
-"""The ensemble: the weighted mean of any number of members' unit predictions (Che et al. 2023, eq. 6)."""
+"""The ensemble: the weighted mean of any number of members' predictions (Che et al. 2023, eq. 6).
+
+Rows count at length 1. A member that is unsure of a row gives it shorter, and then it counts the less.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,9 +44,14 @@ def aligned_members(members: Mapping[str, Embeddings]) -> dict[str, Embeddings]:
 
 
 def blend(members: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Unit rows (N, D) float32 of the weighted mean of the members' unit rows."""
-    mixed = sum(weight * unit(np.asarray(member, np.float64)) for member, weight in zip(members, weights, strict=True))
-    return unit(mixed).astype(np.float32)
+    """Unit rows (N, D) float32 of the weighted mean of the members' rows, each counted at length 1 or less."""
+    rows = (at_most_unit(np.asarray(member, np.float64)) for member in members)
+    return unit(sum(weight * row for row, weight in zip(rows, weights, strict=True))).astype(np.float32)
+
+
+def at_most_unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (..., D) longer than 1 at length 1, others as they are."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1)
 
 
 def fit_weights(members: Sequence[np.ndarray], target_sums: np.ndarray) -> np.ndarray:
@@ -85,7 +93,7 @@ def _moments(members: Sequence[np.ndarray], target_sums: np.ndarray) -> tuple[np
     gram, agreement = [], []
     for start in range(0, len(target_sums), CHUNK_ROWS // 16):
         rows = slice(start, start + CHUNK_ROWS // 16)
-        units = unit(np.stack([np.asarray(member[rows], dtype=np.float64) for member in members], axis=1))
+        units = at_most_unit(np.stack([np.asarray(member[rows], dtype=np.float64) for member in members], axis=1))
         gram.append(units @ units.transpose(0, 2, 1))
         agreement.append((units @ np.asarray(target_sums[rows], dtype=np.float64)[:, :, None])[:, :, 0])
     gram, agreement = np.concatenate(gram), np.concatenate(agreement)

@@ -26,6 +26,8 @@ PREDICTORS = {
     "model_b": "clipknight.ensemble.model_b:ModelBPredictor",
     "blend": "clipknight.ensemble.blending:BlendPredictor",
     "bands": "clipknight.ensemble.bands:BandPredictor",
+    "concepts": "clipknight.ensemble.concepts:ConceptsPredictor",
+    "refined": "clipknight.ensemble.refined:RefinedPredictor",
 }
 
 

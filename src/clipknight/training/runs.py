@@ -27,7 +27,7 @@ from clipknight.settings import changes_result, known_settings, load_settings, s
 from clipknight.training.run_folders import OWN, check_name, claim, clear, refuse_unless_free, release
 
 # Runs made before 0.4.0 name the class that predicts, by the place it had then.
-SCRIPTS_OF_RUNS = ("train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend")
+SCRIPTS_OF_RUNS = ("train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend", "refine", "recognise")
 KINDS_OF_OLD_RUNS = {
     "clipknight.model_a:ModelAPredictor": "model_a",
     "clipknight.model_b:ModelBPredictor": "model_b",
@@ -190,6 +190,11 @@ class Run:
                 f"python src/predict.py --run {self.name} --data DATASET --split {split}"
             )
         return Embeddings.load(folder)
+
+    @property
+    def predicted_splits(self) -> list[str]:
+        """Splits whose predictions the run has saved."""
+        return sorted(path.parent.name for path in self.folder.glob("predictions/*/vectors.npy"))
 
     @property
     def last_state(self) -> Path:

@@ -1,0 +1,66 @@
+"""Recognisers: what says which concepts an image shows, and how sure it is.
+
+A recogniser is the last layer of a classifier: ImageNet's 1,000 classes on the features of `lite2-minilm` (or lite0,
+lite1), whose package holds that layer. Of a CLIP with a joint space it is the embeddings of the words of a vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipknight.data.text_files import read_text
+from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.embeddings import unit
+from clipknight.embedding.packaged_clip import PACKAGED, packaged_classifier
+
+import numpy as np
+
+CHUNK_ROWS = 4096  # images whose probabilities are held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Recogniser:
+    """`weight` (C, D) and `bias` (C,) give the logits of C `concepts` from an encoder's features (N, D).
+
+    `of_unit`: the features are taken at length 1, as a CLIP's are compared.
+    """
+
+    concepts: Sequence[str]
+    weight: np.ndarray
+    bias: np.ndarray
+    of_unit: bool
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """(N, C), each row of sum 1."""
+        logits = (unit(features) if self.of_unit else features) @ self.weight.T + self.bias
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def classifier(encoder: ClipEncoder) -> Recogniser:
+    """The classifier of a packaged tower. ValueError for any other encoder, which knows no class by name."""
+    root = encoder.root.partition("@")[0]
+    if root not in PACKAGED or encoder.projected:
+        raise ValueError(
+            f"encoder {encoder.name!r} has no classifier: name {', '.join(PACKAGED)}, or give --vocabulary WORDS.txt "
+            "to an encoder with a joint space"
+        )
+    return Recogniser(*packaged_classifier(root), of_unit=False)
+
+
+def zero_shot(encoder: ClipEncoder, concepts: Sequence[str], prompt: str) -> Recogniser:
+    """A CLIP as the classifier of `concepts` (Radford et al. 2021, section 3.1). ValueError without a joint space."""
+    if not encoder.joint:
+        raise ValueError(f"encoder {encoder.name!r} has no joint space to recognise words in: use train_clip.py first")
+    texts = [prompt.format(concept) for concept in concepts]
+    words = np.concatenate([encoder.encode_captions(texts[i : i + 256]) for i in range(0, len(texts), 256)])
+    scale = encoder.model.logit_scale.detach().exp().item()
+    return Recogniser(concepts, scale * words, np.zeros(len(words), np.float32), of_unit=True)
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """The words of a text file, one a line, each once. ValueError for fewer than two."""
+    words = list(dict.fromkeys(filter(None, (" ".join(line.split()) for line in read_text(path).split("\n")))))
+    if len(words) < 2:
+        raise ValueError(f"{path} has {len(words)} words: a vocabulary is a text file of two or more, one a line")
+    return words

@@ -1,0 +1,30 @@
+"""A prediction refined among captions: Model B whose query is another run's prediction."""
+
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.predictors import load_predictor
+from clipknight.training.runs import Run
+
+
+class RefinedPredictor:
+    """Predictions of the run that `from_` names, each replaced by the weighted mean of the captions nearest to it.
+
+    The captions are of the domain that is to be described: those of another domain adapt the run to it, without an
+    image of that domain.
+    """
+
+    def __init__(self, run: Run, device: str = "auto"):
+        self.source = load_predictor(Run.open(run.settings["from_"]), device)
+        self.knn = DistanceWeightedKNN.from_folder(run.folder / "best")
+        self.name = run.name
+
+    def predict(
+        self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
+    ) -> Embeddings:
+        """Unit predictions (N, target_dim) by image id."""
+        return self.refined(self.source.predict(dataset, batch_size, workers, skip_unreadable))
+
+    def refined(self, rows: Embeddings) -> Embeddings:
+        """The same of the source's own rows (N, target_dim)."""
+        return Embeddings(rows.ids, self.knn.predict(rows.vectors), {"run": self.name})

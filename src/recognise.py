@@ -1,0 +1,84 @@
+"""Make the concepts member: it predicts a photo's embedding from what a classifier recognises in it (ConSE).
+
+Nothing is trained, and no captioned photo is needed: the prediction is the mean embedding of the texts "a photo of a
+CONCEPT", weighted by how probable each concept is (Norouzi et al. 2014). Beside Model A it helps with photos that
+training did not see. It is a member of a blend like any other.
+
+    python src/recognise.py --data input/flickr8k --run concepts
+    python src/blend.py --data input/flickr8k --members a b concepts --run ensemble
+    python src/recognise.py --data input/flickr8k --encoder ViT-L-14:openai --vocabulary nouns.txt --run concepts_clip
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from clipknight.devices import PrecisionSettings, WorkerSettings
+from clipknight.embedding.settings import FEATURES, OFFLINE, DataSettings, SkippingSettings
+from clipknight.errors import parse_early, user_errors
+from clipknight.ranges import Name, PositiveCount
+from clipknight.settings import parse
+from clipknight.training.settings import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings, WorkerSettings, PrecisionSettings, SkippingSettings, DataSettings):
+    """Settings of recognise.py"""
+
+    run: Name = "concepts"
+    """name of the run: outputs/<run>"""
+    encoder: str = f"{OFFLINE}@224"
+    """what recognises: lite2-minilm (or lite0, lite1) by its classifier of ImageNet; any CLIP with --vocabulary"""
+    vocabulary: str = ""
+    """text file of the concepts that a CLIP tells apart, one a line"""
+    features: Literal[FEATURES] = "auto"
+    """image embedding that is classified: auto (the encoder's own), or pooled (before its projection)"""
+    top: PositiveCount = 30
+    """the most probable concepts, which alone count"""
+    prompt: str = "a photo of a {}"
+    """text whose embedding stands for a concept"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.recognition import classifier, read_vocabulary, zero_shot
+from clipknight.embedding.target_encoder import load_target_encoder
+from clipknight.ensemble.concepts import Concepts
+from clipknight.ensemble.predictors import save_split_predictions
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+
+@user_errors
+def main(argv=None) -> float:
+    s = parse(Settings, argv, __doc__)
+    prepare_process()
+    if "{}" not in s.prompt:
+        raise ValueError(f"--prompt {s.prompt!r} has no {{}}, where the concept goes")
+    Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
+    encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+    known = zero_shot(encoder, read_vocabulary(s.vocabulary), s.prompt) if s.vocabulary else classifier(encoder)
+    data = CaptionedDataset.of(s)
+    valid = data.split("valid")
+
+    run = Run.start(s.run, s, "concepts", overwrite=s.overwrite, encoder_fingerprint=encoder.fingerprint("visual"))
+    texts = [s.prompt.format(concept) for concept in known.concepts]
+    vectors = load_target_encoder(s.target_encoder, s.device).encode(texts, batch_size=128, show_progress_bar=False)
+    Concepts(known, vectors, s.top).to_folder(run.folder / "best")
+
+    save_split_predictions(run, data.dataset, s)
+    score = valid.avg_cos(run.predictions("valid"))
+    run.log(avg_cos=score)
+    counts = {"valid_images": len(valid.dataset), "valid_pairs": len(valid.targets), "concepts": len(texts)}
+    run.finish(avg_cos=score, **counts)
+    print(
+        f"concepts: valid Avg-Cos {score:.4f}, {len(valid.dataset)} images, {len(valid.targets)} pairs, "
+        f"{len(texts):,} concepts -> {run.folder}"
+    )
+    return score
+
+
+if __name__ == "__main__":
+    main()

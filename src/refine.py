@@ -1,0 +1,101 @@
+"""Refine a run's predictions among captions: each becomes the weighted mean of the captions that are nearest to it.
+
+This is Model B whose query is another run's prediction, so it needs no training and no images. With captions of
+another domain (--corpus) it adapts a run to that domain: a run trained on Flickr8k and refined among COCO's captions
+predicts photos of any kind better.
+
+    python src/refine.py --data input/flickr8k --from a --run a_refined
+    python src/refine.py --data input/flickr8k --from ensemble --run for_any_photo --corpus coco --corpus_share 0.05
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from clipknight.embedding.settings import KeptDataSettings
+from clipknight.ensemble.settings import INDEX_PARAMS
+from clipknight.errors import parse_early, user_errors
+from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveShare
+from clipknight.settings import parse
+from clipknight.training.settings import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings, KeptDataSettings):
+    """Settings of refine.py"""
+
+    run: Name = "refined"
+    """name of the run: outputs/<run>"""
+    from_: str
+    """run whose predictions are refined: any that predicts"""
+    corpus: list[str] = field(default_factory=list)
+    """captions to refine among: datasets, coco, files of captions; by default the training captions of --data"""
+    corpus_separator: str = ""
+    """what parts several captions on one line of a text file"""
+    corpus_share: PositiveShare = 1.0
+    """share of the corpus' images whose captions are kept, drawn by the seed"""
+    n_neighbors: PositiveCount = 200
+    """captions that are averaged"""
+    power: NonNegative = 6
+    """p in the weight 1 / (d^p + delta)"""
+    delta: Positive = 1e-4
+    """what keeps the weight of a twin finite"""
+    index: Literal[tuple(INDEX_PARAMS)] = "exact"
+    """exact, or the approximate ivf and hnsw, whose recall is then measured"""
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+
+from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.corpora import Corpus, corpus_embeddings, read_corpus
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.refined import RefinedPredictor
+from clipknight.preparation import prepare_process
+from clipknight.training.runs import Run
+
+
+@user_errors
+def main(argv=None) -> float:
+    s = parse(Settings, argv, __doc__)
+    prepare_process()
+    Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
+    source = Run.open(s.from_)
+    if source.folder.resolve() == Run.at(s.run).folder.resolve():
+        raise ValueError(f"--run {s.run!r} is the run that is refined: name the refined one otherwise")
+    if (space := source.settings["target_encoder"]) != s.target_encoder:
+        raise ValueError(f"{source.name} predicts embeddings of {space}: give --target_encoder {space}")
+    data = CaptionedDataset.of(s)
+    train, valid = data.split("train"), data.split("valid")
+    corpus = chosen_corpus(train, s)
+    captions = corpus_embeddings(corpus, "target", s.target_encoder, s.device).vectors
+
+    run = Run.start(s.run, s, "refined", overwrite=s.overwrite)
+    knn = DistanceWeightedKNN(min(s.n_neighbors, len(captions)), power=s.power, delta=s.delta, index=s.index)
+    knn.fit(captions, captions).to_folder(run.folder / "best")
+    if s.index != "exact":
+        print(f"{s.index} index: recall@{knn.n_neighbors} {knn.recall():.4f} against exact search")
+
+    # What the source has saved, not predicted anew: an ensemble's rows of valid are its out-of-fold ones.
+    predictor = RefinedPredictor(run, s.device)
+    for split in source.predicted_splits:
+        run.save_predictions(split, predictor.refined(source.predictions(split)))
+    before, score = (valid.avg_cos(rows.predictions("valid")) for rows in (source, run))
+    run.log(avg_cos=score, before=before)
+    counts = {"valid_images": len(valid.dataset), "valid_pairs": len(valid.targets), "corpus_captions": len(corpus)}
+    run.finish(avg_cos=score, **counts)
+    print(
+        f"refined among {len(corpus):,} captions: valid Avg-Cos {before:.4f} -> {score:.4f}, "
+        f"{len(valid.dataset)} images, {len(valid.targets)} pairs -> {run.folder}"
+    )
+    return score
+
+
+def chosen_corpus(train: CaptionedDataset, s: Settings) -> Corpus:
+    """The captions to refine among. None of valid or test is among the dataset's own."""
+    if not s.corpus:
+        return Corpus.of(train.dataset).share(s.corpus_share, s.seed)
+    return read_corpus(s.corpus, s.corpus_separator, s.columns, s.seed).share(s.corpus_share, s.seed)
+
+
+if __name__ == "__main__":
+    main()
