@@ -1,8 +1,8 @@
 """The concepts member: a photo's embedding is the mean of what is recognised in it (ConSE, Norouzi et al. 2014).
 
-A recogniser gives each of its concepts a probability. The prediction is the sum of the target embeddings of the texts "a
-photo of a CONCEPT", weighted by these probabilities. No photo with a caption is needed, so it knows what training never
-saw.
+A recogniser gives each of its concepts a probability. The prediction is the sum of the target embeddings of the texts
+"a photo of a CONCEPT", weighted by these probabilities. No photo with a caption is needed, so it knows what training
+never saw.
 """
 
 import json
