@@ -230,6 +230,64 @@ def test_heic_is_read_where_its_package_is(tmp_path):
     assert close(read_image(tmp_path / "a.heic").getpixel((4, 8)), RED, 16)
 
 
+@pytest.fixture
+def all_are_large(monkeypatch):
+    monkeypatch.setattr(images, "LARGE_FILE", 0)
+
+
+def photograph(size, slope=1.3):
+    """As much detail at each scale as photographs have: amplitudes fall with the frequency."""
+    width, height = size
+    draw = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = np.inf
+    waves = draw.standard_normal((3, *frequency.shape)) + 1j * draw.standard_normal((3, *frequency.shape))
+    levels = np.fft.irfft2(waves / frequency**slope, (height, width))
+    return Image.fromarray(np.clip(128 + 50 * levels / levels.std(), 0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    "at_least, size",
+    [(0, (640, 480)), (241, (640, 480)), (240, (320, 240)), (121, (320, 240)), (100, (160, 120)), (9, (80, 60))],
+)
+def test_a_large_jpeg_is_scaled_as_it_is_decoded(tmp_path, all_are_large, at_least, size):
+    halves(size=(640, 480)).save(tmp_path / "a.JPG", quality=95)
+    read = read_image(tmp_path / "a.JPG", at_least)
+    assert read.size == size
+    assert close(read.getpixel((2, 2)), RED) and close(read.getpixel((size[0] - 3, size[1] - 3)), GREEN)
+
+
+def test_a_scaled_jpeg_is_turned(tmp_path, all_are_large):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    halves(size=(640, 480)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    read = read_image(tmp_path / "a.jpg", 100)
+    assert read.size == (120, 160) and close(read.getpixel((60, 2)), RED) and close(read.getpixel((60, 157)), GREEN)
+
+
+def test_a_scaled_photograph_shows_an_encoder_the_same(tmp_path, all_are_large):
+    photograph((1600, 1200)).save(tmp_path / "a.jpg", quality=92)
+    whole, scaled = (read_image(tmp_path / "a.jpg", at_least) for at_least in (0, 3 * 84))
+    assert whole.size == (1600, 1200) and scaled.size == (400, 300)
+    a, b = (np.asarray(i.resize((112, 84), Image.BICUBIC), dtype=float).ravel() - 128 for i in (whole, scaled))
+    assert a @ b / np.sqrt(a @ a * (b @ b)) > 0.9999
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_other_pictures_are_decoded_in_full(tmp_path, monkeypatch, name):
+    photograph((320, 240)).save(tmp_path / name)
+    monkeypatch.setattr(images, "LARGE_FILE", (tmp_path / name).stat().st_size + (name == "a.jpg"))
+    assert np.array_equal(np.asarray(read_image(tmp_path / name, 30)), np.asarray(read_image(tmp_path / name)))
+
+
+def test_a_large_jpeg_that_is_cut_is_unreadable_at_any_size(tmp_path, all_are_large):
+    photograph((320, 240)).save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnreadableImage, match="truncated"):
+        read_image(tmp_path / "a.jpg", 30)
+
+
 def test_a_program_is_no_picture(tmp_path):
     (tmp_path / "a.jpg").write_text(
         "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", encoding="utf-8"

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from clipknight.data import images as data_images
-from clipknight.data.datasets import read_dataset
+from clipknight.data.datasets import listed_images, read_dataset
 from clipknight.data.images import UnreadableImage, read_image
 from clipknight.embedding import cache as embedding_cache
 from clipknight.embedding.cache import (
@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from PIL import Image
 
 
 class Encoder:
@@ -95,6 +96,19 @@ def test_nothing_is_encoded_twice(clip, dataset, tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_pictures_that_are_decoded_smaller_are_encoded_anew(clip, dataset, tmp_path, monkeypatch):
+    Image.new("RGB", (640, 480), "red").save(tmp_path / "photo.jpg")
+    photo, encoder = listed_images({"photo": str(tmp_path / "photo.jpg")}), Encoder(clip)
+    for _ in range(2):
+        for of in (photo, dataset):
+            images(encoder, of, tmp_path / "cache")
+    assert encoder.rows == 1 + 38
+    monkeypatch.setattr(data_images, "LARGE_FILE", 0)
+    for of in (photo, dataset):
+        images(encoder, of, tmp_path / "cache")
+    assert encoder.rows == 2 + 38  # the dataset's are PNG
+
+
 @pytest.mark.parametrize("encode, rows", [(images, 38), (caption_embeddings, 190)])
 def test_an_interrupted_encoding_goes_on(clip, dataset, tmp_path, encode, rows):
     whole = encode(clip, dataset, tmp_path / "whole", batch_size=8)
@@ -159,7 +173,7 @@ def test_a_picture_that_can_be_read_again_is_read(
     whole = images(clip, dataset, tmp_path / "whole").vectors
     broken = {path for path in dataset.images["path"] if path.endswith(("train03.png", "test01.png"))}
 
-    def refuse(path):
+    def refuse(path, at_least=0):
         if path in broken:
             raise UnreadableImage(path, "Permission denied")
         return read_image(path)
@@ -181,7 +195,7 @@ def test_a_picture_that_can_be_read_again_is_read(
 
 RACE = """
 import sys
-from clipknight.data.datasets import read_dataset
+from clipknight.data.datasets import listed_images, read_dataset
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.cached_rows import UnreadableImages
 from clipknight.embedding.clip import load_clip

@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 from clipknight.data.datasets import read_dataset
 from clipknight.data.images import read_image
 from clipknight.embedding.clip import load_clip
-from clipknight.ensemble.training_images import TrainingImages, training_transform
+from clipknight.ensemble.training_images import TrainingImages, training_images, training_transform
 from clipknight.training.batches import EpochBatches
 
 import numpy as np
@@ -67,6 +69,14 @@ def test_resizing_is_close_to_the_encoders_own(encoder, tmp_path):
     Image.fromarray(np.stack([np.tile(ramp, (60, 1))] * 3, 2)).save(tmp_path / "a.png")
     pixels, _ = TrainingImages([str(tmp_path / "a.png")], training_transform(encoder, 0, False, 1), seed=0)[0, 0]
     torch.testing.assert_close(pixels, encoder.preprocess(read_image(tmp_path / "a.png")), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("crop", [0.08, 0.6, 1.0])
+def test_the_smallest_crop_of_a_picture_that_was_decoded_smaller_is_shrunk_still(encoder, coloured, crop):
+    switches = {"rotation": 0, "flip": False, "crop": crop, "seed": 0, "batch_size": 8, "epochs": 1, "workers": 0}
+    images = training_images(encoder, read_dataset(coloured), SimpleNamespace(**switches)).dataset
+    narrowest = (crop * images.at_least**2 / 1.18) ** 0.5
+    assert 1.8 * encoder.image_size < narrowest < 2 * encoder.image_size + 2
 
 
 def variants(encoder, path, **switches):

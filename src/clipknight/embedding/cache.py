@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from clipknight.data.datasets import Dataset
-from clipknight.data.images import UnreadableImage, read_image
+from clipknight.data.images import UnreadableImage, may_be_scaled, read_image
 from clipknight.devices import pick_precision
 from clipknight.embedding.cached_rows import cached, unreadable_or_nan
 from clipknight.embedding.clip import ClipEncoder
@@ -89,7 +89,10 @@ def _images(
 ) -> Embeddings:
     paths = dataset.images["path"].tolist()
     stats = [Path(path).stat() for path in paths]
-    rows = [f"{i}\t{s.st_size}\t{s.st_mtime_ns}" for i, s in zip(dataset.ids, stats, strict=True)]
+    rows = [
+        f"{i}\t{s.st_size}\t{s.st_mtime_ns}{' scaled' * may_be_scaled(path, s.st_size)}"
+        for i, path, s in zip(dataset.ids, paths, stats, strict=True)
+    ]
     fingerprint = encoder.fingerprint("visual")
     folder = _cache_folder(cache, dataset, of, encoder.name, fingerprint, rows)
 
@@ -163,22 +166,23 @@ def _encoded_batches(
 ) -> Iterator[np.ndarray]:
     """Rows `encode` gives for the pixels of `paths`, in that order, a batch at a time; NaN for an unreadable image."""
     workers = workers if len(paths) > batch_size else 0
-    for pixels, readable in DataLoader(_Pixels(paths, encoder.preprocess), batch_size, num_workers=workers):
+    images = _Pixels(paths, encoder.preprocess, encoder.decoded_size)
+    for pixels, readable in DataLoader(images, batch_size, num_workers=workers):
         vectors = encode(pixels)
         vectors[~readable.numpy()] = np.nan
         yield vectors
 
 
 class _Pixels(TorchDataset):
-    def __init__(self, paths: Sequence[str], preprocess: Callable):
-        self.paths, self.preprocess = paths, preprocess
+    def __init__(self, paths: Sequence[str], preprocess: Callable, decoded_size: int):
+        self.paths, self.preprocess, self.decoded_size = paths, preprocess, decoded_size
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, bool]:
         try:
-            return self.preprocess(read_image(self.paths[i])), True
+            return self.preprocess(read_image(self.paths[i], self.decoded_size)), True
         except UnreadableImage:
             from PIL import Image
 

@@ -32,6 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import Compose
 
+SPARE = 3  # times what the tower sees: resized from that, a photograph's pixels have a cosine of .9999 to the whole's
 SAVED = ("root", "joint", "projected", "locked_text", "activation")  # in encoder.json
 
 
@@ -70,6 +71,12 @@ class ClipEncoder:
     def image_size(self) -> int:
         size = self.preprocess_cfg.size
         return size if isinstance(size, int) else size[0]
+
+    @property
+    def decoded_size(self) -> int:
+        """Pixels that each side of a large picture keeps at least as it is decoded, see `read_image`."""
+        size = self.preprocess_cfg.size
+        return SPARE * (size if isinstance(size, int) else max(size))
 
     @property
     def captions_are_targets(self) -> bool:

@@ -85,7 +85,8 @@ def encode_subregions(
     with bar, ThreadPoolExecutor(max(workers, 1)) as pool:
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            pixels = torch.stack(list(pool.map(lambda path: encoder.preprocess(read_image(path)), batch)))
+            pictures = pool.map(lambda path: encoder.preprocess(read_image(path, encoder.decoded_size)), batch)
+            pixels = torch.stack(list(pictures))
             parts.append(subregion_features(encoder, pixels, regions))
             bar.update(len(batch))
     return SubRegions(*map(np.concatenate, zip(*(vars(part).values() for part in parts))))

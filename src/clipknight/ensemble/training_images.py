@@ -1,5 +1,7 @@
 """Training images: albumentations, each transform switched by a setting, repeatable by (seed, epoch, image)."""
 
+import math
+
 from clipknight.data.datasets import Dataset
 from clipknight.data.images import middle_of_strip, read_image
 from clipknight.embedding.clip import ClipEncoder
@@ -43,8 +45,8 @@ def training_transform(encoder: ClipEncoder, rotation: float, flip: bool, crop: 
 class TrainingImages(TorchDataset):
     """(pixels (3, H, W), row) of image `row`, augmented anew each epoch, the same for the same seed, epoch and row."""
 
-    def __init__(self, paths: list[str], transform: A.Compose, seed: int):
-        self.paths, self.transform, self.seed = paths, transform, seed
+    def __init__(self, paths: list[str], transform: A.Compose, seed: int, at_least: int = 0):
+        self.paths, self.transform, self.seed, self.at_least = paths, transform, seed, at_least
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -52,7 +54,7 @@ class TrainingImages(TorchDataset):
     def __getitem__(self, position: tuple[int, int]) -> tuple[torch.Tensor, int]:
         epoch, row = position
         self.transform.set_random_seed(int(np.random.SeedSequence((self.seed, epoch, row)).generate_state(1)[0]))
-        image = np.asarray(middle_of_strip(read_image(self.paths[row])))
+        image = np.asarray(middle_of_strip(read_image(self.paths[row], self.at_least)))
         return torch.from_numpy(self.transform(image=image)["image"].transpose(2, 0, 1).copy()), row
 
 
@@ -60,7 +62,8 @@ def training_images(encoder: ClipEncoder, dataset: Dataset, s) -> DataLoader:
     """Batches of (pixels (B, 3, H, W), rows (B,)) by a script's settings, in the order of EpochBatches."""
     cv2.setNumThreads(0)  # loader processes, which inherit this, are the parallelism
     transform = training_transform(encoder, s.rotation, s.flip, s.crop)
-    images = TrainingImages(dataset.images["path"].tolist(), transform, s.seed)
+    at_least = math.ceil(2 * encoder.image_size / s.crop**0.5)  # sides of which the smallest crop still is to be shrunk
+    images = TrainingImages(dataset.images["path"].tolist(), transform, s.seed, at_least)
     batch_size = s.batch_size if s.epochs else 1  # where the tower is left as it is, any number of images will do
     batches = EpochBatches(len(images), batch_size, s.seed, process_count())
     return DataLoader(images, batch_sampler=batches, num_workers=s.workers)

@@ -93,7 +93,7 @@ def write_gallery(path: str | Path, title: str, summary: str, items: Sequence[Ca
 
 def jpeg_base64(picture: Picture, size: int, quality: int = 88) -> str:
     """A thumbnail no larger than `size` pixels, for a data URI."""
-    image = picture.convert("RGB") if isinstance(picture, Image.Image) else read_image(picture)
+    image = picture.convert("RGB") if isinstance(picture, Image.Image) else read_image(picture, 2 * size)
     image.thumbnail((size, size))
     with io.BytesIO() as buffer:
         image.save(buffer, "JPEG", quality=quality)

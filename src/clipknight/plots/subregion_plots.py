@@ -22,7 +22,7 @@ def overlay(path: str, encoder: ClipEncoder, regions: int = 10, caption: str = "
 
     With a `caption`, the cell of the region nearest to it is filled, and the title compares that region to the whole.
     """
-    pixels = encoder.preprocess(read_image(path))[None]
+    pixels = encoder.preprocess(read_image(path, encoder.decoded_size))[None]
     found = subregion_features(encoder, pixels, regions)
     photo = _as_seen(pixels[0], encoder)
     height, width = photo.shape[:2]
