@@ -6,7 +6,7 @@ folds that hold neither it nor an image with similar captions. Those out-of-fold
 its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands` fits a weight for each
 member and band of the targets' principal components, in the same way; the table shows what that gains.
 
-    python src/blend.py --data input/flickr8k --members a b --run ensemble
+    python src/blend.py --members a b --run ensemble                                    # on the members' own dataset
     python src/blend.py --data input/flickr8k --members a b --method bands --run by_bands
     python src/blend.py --data input/flickr8k --members a b --weights 0.6 0.4 --run sixty_forty
 """
@@ -28,6 +28,8 @@ METHODS = ("weights", "bands")
 class Settings(RunSettings, KeptDataSettings):
     """Settings of blend.py"""
 
+    data: str = ""
+    """dataset folder (or table); by default the members', with its columns"""
     members: list[str]
     """names of two runs or more"""
     run: Name = "ensemble"
@@ -52,6 +54,7 @@ from clipknight.ensemble.blending import aligned_members, blend, open_members
 from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, with_bands, with_weights
 from clipknight.files import atomic_file
 from clipknight.preparation import prepare_process
+from clipknight.training.run_datasets import description, with_dataset_of
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -69,7 +72,8 @@ def main(argv=None) -> float:
     if any(run.folder.resolve() == Run.at(s.run).folder.resolve() for run in runs.values()):
         raise ValueError(f"--run {s.run!r} is one of the members: name the blend otherwise")
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
-    data = CaptionedDataset.of(s)
+    made_on = with_dataset_of(list(runs.values()), s)
+    data = CaptionedDataset.of(made_on)
     train, valid = data.split("train"), data.split("valid")
     members = valid_predictions(runs, valid.dataset.ids)
     test = len(data.dataset.split("test"))
@@ -84,7 +88,7 @@ def main(argv=None) -> float:
             fitted = with_bands(fitted, vectors, train, valid)
     table = score_table(fitted, members, train, valid)
 
-    run = save(fitted, members, test_members, table, valid, s)
+    run = save(fitted, members, test_members, table, valid, s, description(made_on))
     show(fitted, table, list(members), valid, run)
     return run.info["summary"]["avg_cos"]
 
@@ -105,11 +109,13 @@ def score_table(fitted: FittedBlend, members: Mapping[str, Embeddings], train, v
     return pd.DataFrame(rows, columns=["member", "avg_cos", "weight"])
 
 
-def save(fitted: FittedBlend, members, test_members, table: pd.DataFrame, valid: CaptionedDataset, s: Settings) -> Run:
+def save(
+    fitted: FittedBlend, members, test_members, table: pd.DataFrame, valid: CaptionedDataset, s: Settings, dataset: dict
+) -> Run:
     """The run: its weights, out-of-fold rows of valid, rows of test by what was fitted on all of valid, scores."""
     ids, weights = valid.dataset.ids, [float(weight) for weight in fitted.weights]
     info = {"members": list(members), "weights": weights, "weights_from": fitted.origin}
-    run = Run.start(s.run, s, fitted.kind, overwrite=s.overwrite, **info)
+    run = Run.start(s.run, s, fitted.kind, overwrite=s.overwrite, **info, dataset=dataset)
     if fitted.bands:
         fitted.bands.save(run.folder / FILE)
     run.save_predictions("valid", Embeddings(ids, fitted.rows, {"run": run.name, "blended": fitted.fitting}))

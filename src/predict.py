@@ -11,7 +11,7 @@ from pathlib import Path
 from clipknight.devices import DeviceSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import PositiveFew
-from clipknight.settings import parse
+from clipknight.settings import of_own_meaning, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Settings(DeviceSettings, WorkerSettings):
 
     run: str = "ensemble"
     """name of the run: outputs/<run>"""
-    images: str = ""
+    images: str = of_own_meaning("")
     """folder of images, searched with its subfolders"""
     data: str = ""
     """instead of --images: dataset folder; by default the run's own"""
@@ -47,7 +47,8 @@ from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.submission import write_submission
 from clipknight.output_names import check_output
 from clipknight.preparation import prepare_process
-from clipknight.training.runs import Run, images_of_split
+from clipknight.training.run_datasets import dataset_of, images_of_split
+from clipknight.training.runs import Run
 
 
 @user_errors
@@ -61,7 +62,7 @@ def main(argv=None) -> Path:
     if s.split == "valid" and not s.out and run.info.get("members"):
         raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
     check_replaceable(out, s.overwrite)
-    check_output("--csv", s.csv, (".csv",), s.images, s.data or run.settings.get("data", ""), *run.files)
+    check_output("--csv", s.csv, (".csv",), s.images, s.data or dataset_of(run).data, *run.files)
     dataset = image_folder(s.images) if s.images else images_of_split(run, s.split, s.data, s.device, s.skip_unreadable)
     predictor = load_predictor(run, s.device)
 

@@ -17,6 +17,8 @@ from clipknight.settings import parse
 class Settings(KeptDataSettings):
     """Settings of report.py"""
 
+    data: str = ""
+    """dataset folder (or table); by default the ensemble's, with its columns"""
     run: str = "ensemble"
     """an ensemble's run; its members are shown beside it"""
     out: str = field(default_factory=lambda: str(outputs() / "report.html"))
@@ -35,6 +37,7 @@ from clipknight.output_names import check_output
 from clipknight.plots.ensemble_page import captioned, learning_curves, pictures, score_table, write_page
 from clipknight.plots.error_analysis import image_scores
 from clipknight.preparation import prepare_process
+from clipknight.training.run_datasets import dataset_of, with_dataset_of
 from clipknight.training.runs import Run
 
 
@@ -43,10 +46,10 @@ def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process()
     run = Run.open(s.run)
-    check_output("--out", s.out, (".html", ".htm"), s.data, *s.captions, *run.files)
+    check_output("--out", s.out, (".html", ".htm"), s.data or dataset_of(run).data, *s.captions, *run.files)
     if "members" not in run.info:
         raise ValueError(f"run {run.name!r} is no ensemble: --run names a run of blend.py, whose members are shown too")
-    data = CaptionedDataset.of(s)
+    data = CaptionedDataset.of(with_dataset_of([run], s))
     train, valid = data.split("train"), data.split("valid")
     runs = [*(Run.open(str(name)) for name in run.info["members"]), run]
     predictions = {r.name: r.predictions("valid").aligned_to(valid.dataset.ids) for r in runs}

@@ -37,7 +37,8 @@ from clipknight.ensemble.submission import read_submission, sample_ids, write_su
 from clipknight.messages import a_few
 from clipknight.output_names import check_output
 from clipknight.preparation import prepare_process
-from clipknight.training.runs import Run, images_of_split
+from clipknight.training.run_datasets import dataset_of, images_of_split
+from clipknight.training.runs import Run
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def main(argv=None) -> str:
     s = parse(Settings, argv, __doc__)
     prepare_process()
     run = Run.open(s.run)
-    check_output("--out", s.out, (".csv",), s.data or run.settings["data"], *run.files)
+    check_output("--out", s.out, (".csv",), s.data or dataset_of(run).data, *run.files)
     predictions = run.predictions(s.split)
     dataset = images_of_split(run, s.split, s.data, s.device)
     sample = dataset.sample_submission if s.split == "test" else None

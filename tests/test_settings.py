@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, fields
 from typing import Literal
 
 from clipknight.ranges import Few, Positive, PositiveFew, Processes, Share
-from clipknight.settings import changes_result, known_settings, load_settings, parse, save_settings, without_effect
+from clipknight.settings import changes_result, fill, load_settings, parse, save_settings, without_effect
 
 import pytest
 
@@ -262,13 +262,11 @@ def test_files_of_old_runs_may_name_what_a_script_never_read(tmp_path):
     assert "skip_unreadable" in refusal(["--config", file], Ranged)
 
 
-def test_a_runs_file_is_read_for_some_settings(tmp_path):
+def test_values_of_a_file_are_checked_under_its_name(tmp_path):
     file = tmp_path / "settings.yaml"
-    write(file, "workers: 3\nhead: che\nother: 1\n")
-    assert known_settings(Hardware, file) == Hardware(workers=3)
-    write(file, "workers: [1]\n")
+    assert fill(Hardware, {"workers": 3}, str(file)) == Hardware(workers=3)
     with pytest.raises(ValueError, match=r"settings.yaml: workers: 1 is not allowed"):
-        known_settings(Hardware, file)
+        fill(Hardware, {"workers": [1]}, str(file))
 
 
 HELP = """

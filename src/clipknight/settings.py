@@ -47,6 +47,11 @@ def same(field: dataclasses.Field, before, value) -> bool:
     return before == value or (value is None and before in field.metadata.get("resolved", ()))
 
 
+def of_own_meaning(default):
+    """A field called like one of the dataset's that means something else: readers' messages do not advise it."""
+    return dataclasses.field(default=default, metadata={"advised": False})
+
+
 def changes_result(field: dataclasses.Field) -> bool:
     return field.metadata.get("effect", True)
 
@@ -66,7 +71,7 @@ def parse(settings: type[S], argv: Sequence[str] | None = None, description: str
     if "--help" in words or "-h" in words:
         print(help_text(settings, _parser(settings), description, positional))
         raise SystemExit(0)
-    script_has(shown_name(field.name) for field in dataclasses.fields(settings))
+    script_has(shown_name(field.name) for field in dataclasses.fields(settings) if field.metadata.get("advised", True))
     given, configs = _flags(settings, words, positional)
     values = {}
     for file in configs:
@@ -82,12 +87,6 @@ def fill(settings: type[S], values: Mapping, file_of: Mapping | str = "") -> S:
     except ValueError as error:
         raise ValueError(_refusal(settings, values, file_of, str(error))) from None
     return settings(**{field.name: plain(filled[field.name]) for field in dataclasses.fields(settings)})
-
-
-def known_settings(settings: type[S], path: str | Path) -> S:
-    """Those of `settings` that a run's file has; what else it has belongs to its script."""
-    names = {field.name for field in dataclasses.fields(settings)}
-    return fill(settings, {name: value for name, value in load_settings(path).items() if name in names}, str(path))
 
 
 def save_settings(settings, path: str | Path) -> None:

@@ -4,6 +4,7 @@ import random
 from clipknight.data.caption_table import read_caption_table
 from clipknight.data.settings import Columns
 from clipknight.data.text_files import read_text
+from clipknight.messages import script_has
 
 import pandas as pd
 import pytest
@@ -83,6 +84,35 @@ def test_named_columns_and_split(tmp_path):
 def test_a_column_asked_for_by_name_must_be_there(tmp_path, columns, header):
     with pytest.raises(ValueError, match=r"a.csv: the header needs .*(file|fold).* but is 'image"):
         table(tmp_path / "a.csv", f"{header}\na.jpg,hi\n", columns=columns)
+
+
+@pytest.mark.parametrize(
+    "header, named",
+    [
+        ("file_name,text", Columns()),
+        ("prompt,id,image_name", Columns()),
+        ("filepath,title", Columns("bild", "wort").for_another()),
+        ("imgId,prompt", Columns("bild", "wort", "teil").for_another()),
+        ("caption,image,bild,wort", Columns("bild", "wort").for_another()),
+    ],
+)
+def test_columns_are_found_where_none_is_asked_for(tmp_path, header, named):
+    wanted = "wort" if "wort" in header else next(n for n in header.split(",") if n in ("text", "prompt", "title"))
+    cells = ["hi" if name == wanted else "a.jpg" for name in header.split(",")]
+    assert rows(table(tmp_path / "a.csv", f"{header}\n{','.join(cells)}\n", columns=named)) == [("a.jpg", "hi")]
+
+
+def test_splits_of_another_table_go_by_either_name(tmp_path):
+    for split in ("teil", "split"):
+        text = f"image,caption,{split}\na.jpg,hi,train\n"
+        read = table(tmp_path / "a.csv", text, columns=Columns(split="teil").for_another())
+        assert read.rows["split"].tolist() == ["train"]
+
+
+def test_advice_names_flags_that_are_there(tmp_path):
+    script_has(["data", "run"])
+    with pytest.raises(ValueError, match="but is 'picture', 'words'; rename them so$"):
+        table(tmp_path / "a.csv", "picture,words\na.jpg,hi\n")
 
 
 @pytest.mark.parametrize(

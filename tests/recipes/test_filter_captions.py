@@ -6,7 +6,8 @@ from clipknight.data.caption_filter import filter_similar
 from clipknight.data.caption_table import read_caption_table
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.settings import KeptDataSettings
-from clipknight.training.runs import Run, images_of_split
+from clipknight.training.run_datasets import images_of_split
+from clipknight.training.runs import Run
 from filter_captions import main
 
 import numpy as np

@@ -8,7 +8,8 @@ from clipknight.data.datasets import Dataset, listed_images
 from clipknight.data.media import find_media
 from clipknight.data.videos import frame_files, is_video
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.training.runs import Run, images_of_split
+from clipknight.training.run_datasets import dataset_of, images_of_split
+from clipknight.training.runs import Run
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class MediaSet:
     @classmethod
     def of_split(cls, run: Run, split: str, data: str = "", limit: int = 0, device: str = "auto") -> "MediaSet":
         """The first `limit` images (0: all) of a split of `data`, or of what `run` was made on. ValueError."""
-        if not data and not run.settings["data"]:
+        if not data and not dataset_of(run).data:
             raise ValueError(f"{run.name} names no dataset: say which one's {split} split, --data DATASET")
         dataset = images_of_split(run, split, data, device)
         if dataset.media == "video":

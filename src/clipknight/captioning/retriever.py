@@ -6,9 +6,9 @@ from functools import cached_property
 
 from clipknight.captioning.caption_index import CaptionIndex
 from clipknight.captioning.consensus import Consensus
-from clipknight.data.settings import Columns
 from clipknight.embedding.corpora import Corpus, caption_encoder, corpus_embeddings, read_corpus
-from clipknight.training.runs import Run, images_of_split
+from clipknight.training.run_datasets import dataset_of, images_of_split
+from clipknight.training.runs import Run
 
 import numpy as np
 
@@ -35,8 +35,8 @@ class Retriever:
     def of_run(cls, run: Run, choice: CorpusChoice = CorpusChoice(), device: str = "auto") -> "Retriever":
         """What a run of train_knight.py or train_maccap.py retrieves from."""
         s = run.settings
-        columns = Columns(s["image_column"], s["caption_column"], s["split_column"])
         if sources := list(choice.sources) or s["corpus"]:
+            columns = dataset_of(run).columns.for_another()
             corpus = read_corpus(sources, choice.separator or s["corpus_separator"], columns, s["seed"])
         else:
             corpus = Corpus.of(images_of_split(run, "train", device=device))

@@ -40,7 +40,8 @@ class TrainingCorpus:
             raise ValueError(f"--from {s.from_} gives embeddings of the space {source.space}, but --space is {space}")
         data = CaptionedDataset.of(s).dataset if s.data else None
         if s.corpus:
-            corpus = read_corpus(s.corpus, s.corpus_separator, s.columns, s.seed)
+            columns = s.columns.for_another() if s.data else s.columns
+            corpus = read_corpus(s.corpus, s.corpus_separator, columns, s.seed)
         else:
             corpus = Corpus.of(data.require_captions("train"))
         corpus = corpus.share(s.corpus_share, s.seed)

@@ -17,6 +17,9 @@ import pyarrow.parquet
 
 # Read without being named: Flickr30k's, the competition's, tables of clips, and MSR-VTT's 1k-A list.
 KNOWN_PAIRS = (("image_name", "comment"), ("imgId", "prompt"), ("video", "caption"), ("video_id", "sentence"))
+# And any of these with any of those, the first that is there: as 🤗 datasets, open_clip, DiffusionDB and users write.
+IMAGE_NAMES = ("image", "file_name", "image_name", "filename", "file", "filepath", "image_path", "image_file")
+CAPTION_NAMES = ("caption", "text", "prompt", "title")
 OF_VIDEOS = ("video", "video_id")
 
 
@@ -74,7 +77,7 @@ def _read_csv(path: Path, columns: Columns) -> CaptionTable:
     pair = _pair(table.header, columns)
     if pair is None:
         raise _wrong_header(path, table.header, columns)
-    cells = {"name": pair[0], "caption": pair[1], **({"split": columns.split} if columns.split in table.header else {})}
+    cells = _cells(table.header, pair, columns)
     frame = pd.DataFrame({name: table.column(cell) for name, cell in cells.items()}, dtype="str")
     if pair == KNOWN_PAIRS[0]:
         frame["caption"] = _comments(table, frame["caption"])
@@ -108,7 +111,7 @@ def _read_parquet(path: Path, columns: Columns) -> CaptionTable:
     pair = _pair(schema.names, columns)
     if pair is None:
         raise _wrong_header(path, schema.names, columns)
-    cells = {"name": pair[0], "caption": pair[1]} | ({"split": columns.split} if columns.split in schema.names else {})
+    cells = _cells(schema.names, pair, columns)
     for cell in cells.values():
         if schema.names.count(cell) > 1:
             raise ValueError(f"{path} has {schema.names.count(cell)} columns named {cell!r}")
@@ -142,20 +145,32 @@ def _check_type(path: Path, name: str, kind: pyarrow.DataType, is_name: bool) ->
 
 def _pair(header: list[str], columns: Columns) -> tuple[str, str] | None:
     """The names of the image and the caption column, None if the header lacks any that it should have."""
-    if columns.split != Columns.split and columns.split not in header:
+    if columns.split not in (Columns.split, *header) and not columns.of_another:
         return None
-    return next((pair for pair in _pairs(columns) if set(pair) <= set(header)), None)
+    pairs = _pairs(columns)
+    if len(pairs) > 1:  # none is asked for
+        pairs += [(image, caption) for caption in CAPTION_NAMES for image in IMAGE_NAMES]
+    return next((pair for pair in pairs if set(pair) <= set(header)), None)
 
 
 def _pairs(columns: Columns) -> list[tuple[str, str]]:
-    named = (columns.image, columns.caption)
-    return [named, *KNOWN_PAIRS] if named == (Columns.image, Columns.caption) else [named]
+    named, usual = (columns.image, columns.caption), (Columns.image, Columns.caption)
+    if named == usual:
+        return [usual, *KNOWN_PAIRS]
+    return [named, usual, *KNOWN_PAIRS] if columns.of_another else [named]
+
+
+def _cells(header: list[str], pair: tuple[str, str], columns: Columns) -> dict[str, str]:
+    """The column of each of a table's own: name, caption and, where there is one, split."""
+    splits = (columns.split, Columns.split) if columns.of_another else (columns.split,)
+    split = next((name for name in splits if name in header), None)
+    return {"name": pair[0], "caption": pair[1]} | ({"split": split} if split else {})
 
 
 def _wrong_header(path: Path, header: list[str], columns: Columns) -> ValueError:
     needed = " or ".join(",".join(pair) for pair in _pairs(columns))
-    needed += f" and {columns.split}" if columns.split != Columns.split else ""
+    needed += f" and {columns.split}" if columns.split != Columns.split and not columns.of_another else ""
     return ValueError(
         f"{path}: the header needs the columns {needed}, but is {a_few(map(repr, header), 8)}"
-        + advice("; for other names use --image_column, --caption_column and --split_column")
+        + (advice("; for other names use --image_column, --caption_column and --split_column") or "; rename them so")
     )

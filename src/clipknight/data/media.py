@@ -135,7 +135,7 @@ def name_videos(names: pd.Series) -> bool:
 def no_images(names: Iterable[str], places: Iterable[Path]) -> FileNotFoundError:
     return FileNotFoundError(
         f"none of the files tried ({a_few(names, 3)}) is in {a_few(places)}"
-        + advice("; say where they are: --images FOLDER")
+        + (advice("; say where they are: --images FOLDER") or "; put them there")
     )
 
 

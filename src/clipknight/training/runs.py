@@ -15,15 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight import __version__
-from clipknight.data.datasets import Dataset, read_dataset
-from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.settings import DataSettings
 from clipknight.files import atomic_file
 from clipknight.paths import existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import Description, read_description
-from clipknight.settings import changes_result, known_settings, load_settings, same, save_settings
+from clipknight.settings import changes_result, load_settings, same, save_settings
 from clipknight.training.run_folders import OWN, check_name, claim, clear, refuse_unless_free, release
 
 # Runs made before 0.4.0 name the class that predicts, by the place it had then.
@@ -36,7 +33,11 @@ KINDS_OF_OLD_RUNS = {
 }
 # The types of what run.json says, and of those settings that other scripts than the run's own read.
 INFO = dict.fromkeys(("script", "kind", "predictor", "weights_from", "encoder_fingerprint"), (str,))
-INFO |= dict.fromkeys(("members", "weights", "space"), (list,)) | {"finished": (bool,), "summary": (dict,)}
+INFO |= dict.fromkeys(("members", "weights", "space"), (list,)) | {
+    "finished": (bool,),
+    "summary": (dict,),
+    "dataset": (dict,),
+}
 SETTINGS = dict.fromkeys(("data", "encoder", "target_encoder", "precision", "features", "from_", "decoder"), (str,))
 SETTINGS |= dict.fromkeys(("space", "corpus_separator", "image_column", "caption_column", "split_column"), (str,))
 SETTINGS |= {"corpus": (list,), "corpus_share": (int, float), "seed": (int,), "flip_tta": (bool,), "tta_sizes": (list,)}
@@ -231,25 +232,6 @@ class Run:
     def _write_info(self, info: dict) -> None:
         with atomic_file(self.folder / "run.json") as temporary:
             temporary.write_text(json.dumps(info, indent=1), encoding="utf-8")
-
-
-def images_of_split(
-    run: Run, split: str, data: str = "", device: str = "auto", skip_unreadable: bool | None = None
-) -> Dataset:
-    """The images of a split of `data`, or of what the run was made on; a dataset without splits gets its made one.
-
-    `skip_unreadable` leaves out those that are missing.
-    """
-    settings = known_settings(DataSettings, run.folder / "settings.yaml")
-    settings = dataclasses.replace(settings, device=device, **({"data": data} if data else {}))
-    dataset = read_dataset(settings.data, settings.columns, settings.images or None, skip_unreadable)
-    if not dataset.has_splits and len(dataset.captions):
-        options = settings.target_encoder, settings.device, settings.seed, settings.columns, settings.images or None
-        dataset = CaptionedDataset.read(settings.data, *options, skip_unreadable).dataset
-    part = dataset.to_predict() if split == "test" else dataset.split(split)
-    if not len(part):
-        raise ValueError(f"no image in {split!r}: {dataset.summary()}")
-    return part
 
 
 def machine() -> dict:
