@@ -33,11 +33,8 @@ KINDS_OF_OLD_RUNS = {
 }
 # The types of what run.json says, and of those settings that other scripts than the run's own read.
 INFO = dict.fromkeys(("script", "kind", "predictor", "weights_from", "encoder_fingerprint"), (str,))
-INFO |= dict.fromkeys(("members", "weights", "space"), (list,)) | {
-    "finished": (bool,),
-    "summary": (dict,),
-    "dataset": (dict,),
-}
+INFO |= dict.fromkeys(("members", "weights", "space"), (list,)) | {"finished": (bool,)}
+INFO |= dict.fromkeys(("summary", "dataset"), (dict,))
 SETTINGS = dict.fromkeys(("data", "encoder", "target_encoder", "precision", "features", "from_", "decoder"), (str,))
 SETTINGS |= dict.fromkeys(("space", "corpus_separator", "image_column", "caption_column", "split_column"), (str,))
 SETTINGS |= {"corpus": (list,), "corpus_share": (int, float), "seed": (int,), "flip_tta": (bool,), "tta_sizes": (list,)}
