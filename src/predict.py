@@ -2,11 +2,13 @@
 
 python src/predict.py --run ensemble --images FOLDER --out FOLDER
 python src/predict.py --run ensemble --split test                     # into the run's own predictions/test
+python src/predict.py --run ensemble --images FOLDER --sample sample_submission.csv --out submission.csv
 """
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from clipknight.devices import DeviceSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
@@ -26,8 +28,12 @@ class Settings(DeviceSettings, WorkerSettings):
     """instead of --images: dataset folder; by default the run's own"""
     split: str = ""
     """instead of --images: train, valid or test"""
+    sample: str = ""
+    """with --images: a sample_submission.csv; --out is then a submission with its rows in its order, checked"""
+    fill_missing: Literal["", "mean"] = ""
+    """with --sample, mean: images that are missing or cannot be read get the mean prediction; otherwise an error"""
     out: str = ""
-    """folder for the embeddings; by default, with --split, the run's predictions/<split>"""
+    """folder for the embeddings (with --sample a CSV); by default, with --split, the run's predictions/<split>"""
     csv: str = ""
     """also write them as a submission"""
     skip_unreadable: bool = False
@@ -43,6 +49,7 @@ if __name__ == "__main__":
 
 from clipknight.data.datasets import image_folder
 from clipknight.embedding.embeddings import FILES as EMBEDDING_FILES
+from clipknight.ensemble.image_submission import submit_images
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.submission import write_submission
 from clipknight.output_names import check_output
@@ -57,7 +64,13 @@ def main(argv=None) -> Path:
     prepare_process()
     if bool(s.images) == bool(s.split) or (s.images and s.data) or (s.images and not s.out):
         raise ValueError("say what to predict: --images FOLDER --out FOLDER, or --split test (and --data FOLDER)")
+    if (s.sample and not s.images) or (s.fill_missing and not s.sample):
+        raise ValueError(
+            "--sample says which of --images FOLDER are asked for, and --fill_missing belongs to it: give both"
+        )
     run = Run.open(s.run)
+    if s.sample:
+        return write_asked(run, s)
     out = Path(s.out) if s.out else run.folder / "predictions" / s.split
     if s.split == "valid" and not s.out and run.info.get("members"):
         raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
@@ -82,6 +95,23 @@ def main(argv=None) -> Path:
         + (f", {s.csv}" if s.csv else "")
     )
     return out
+
+
+def write_asked(run: Run, s: Settings) -> Path:
+    """The submission of what a sample asks for."""
+    check_output("--out", s.out, (".csv",), s.images, s.sample, *run.files)
+    if s.csv or s.skip_unreadable:
+        raise ValueError("with --sample, --out is the submission, and --fill_missing mean goes on without pictures")
+    start = time.perf_counter()
+    options = {"batch_size": s.batch_size, "workers": s.workers}
+    done = submit_images(load_predictor(run, s.device), s.images, s.sample, s.out, s.fill_missing, **options)
+    filled = f"; {done.missing:,} missing and {done.unreadable:,} unreadable ones have the mean prediction"
+    print(
+        f"{done.images * done.dim:,} rows, {done.images:,} images x {done.dim}, those of {s.sample} in its order"
+        + (filled if s.fill_missing else "")
+        + f", in {time.perf_counter() - start:.1f} s -> {s.out}"
+    )
+    return Path(s.out)
 
 
 def check_replaceable(folder: Path, overwrite: bool) -> None:

@@ -32,8 +32,10 @@ class Settings(DeviceSettings):
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
-from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.submission import read_submission, sample_ids, write_submission
+from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.image_submission import with_mean
+from clipknight.ensemble.submission import check_written, write_submission
+from clipknight.ensemble.submission_rows import sample_ids
 from clipknight.messages import a_few
 from clipknight.output_names import check_output
 from clipknight.preparation import prepare_process
@@ -60,9 +62,7 @@ def main(argv=None) -> str:
     predictions = complete(predictions, asked, s)
 
     write_submission(predictions, s.out, sample)
-    written = read_submission(s.out).aligned_to(predictions.ids)
-    if not np.allclose(written.vectors, unit(predictions.vectors), atol=1e-6):
-        raise ValueError(f"{s.out} does not read back as it was written")
+    check_written(predictions, s.out)
     against = "" if sample is None else ", the rows of sample_submission.csv in its order"
     print(f"{len(asked) * predictions.dim:,} rows, {len(asked):,} images x {predictions.dim}{against} -> {s.out}")
     return s.out
@@ -79,9 +79,7 @@ def complete(predictions: Embeddings, asked: np.ndarray, s: Settings) -> Embeddi
     if not len(missing):
         return predictions.aligned_to(asked)
     print(f"filled with the mean prediction: {len(missing):,} images: {a_few(missing)}")
-    mean = np.repeat(unit(predictions.vectors).mean(axis=0, keepdims=True), len(missing), axis=0)
-    vectors = np.concatenate([predictions.vectors, mean.astype(np.float32)])
-    return Embeddings(np.concatenate([predictions.ids, missing]), vectors, predictions.meta).aligned_to(asked)
+    return with_mean(predictions, asked)
 
 
 if __name__ == "__main__":

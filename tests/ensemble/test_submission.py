@@ -3,8 +3,9 @@ from dataclasses import make_dataclass
 import predict
 import submit
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble import submission
-from clipknight.ensemble.submission import check_against_sample, read_submission, sample_ids, write_submission
+from clipknight.ensemble import submission_rows
+from clipknight.ensemble.submission import check_written, read_submission, write_submission
+from clipknight.ensemble.submission_rows import sample_ids
 from clipknight.training.runs import Run
 
 import numpy as np
@@ -91,20 +92,47 @@ def test_a_wrong_header_is_refused(tmp_path):
 def test_the_sample_says_which_rows(tmp_path):
     sample = text(tmp_path / "sample.csv", "a_0,0", "a_1,0", "b_0,0", "b_1,0")
     assert sample_ids(sample).tolist() == ["a", "b"]
-    right = text(tmp_path / "right.csv", "a_0,1", "a_1,2", "b_0,3", "b_1,4")
-    check_against_sample(right, sample)
-    check_against_sample(embeddings(["b", "a"], dim=2), sample)
-    check_against_sample(text(tmp_path / "order.csv", "a_0,1", "b_0,1", "a_1,1", "b_1,1"), sample)
-    for wrong, message in [
+    write_submission(embeddings(["b", "a"], dim=2), tmp_path / "s.csv", sample)
+    twice = text(tmp_path / "twice.csv", "a_0,0", "a_1,0", "b_0,0", "b_1,0", "b_1,0")
+    for wrong, asked, message in [
         (
             embeddings(["a", "c"], dim=2),
+            sample,
             "2 rows are missing, such as b_0, b_1; 2 rows are not asked for, such as c_0, c_1",
         ),
-        (embeddings(["a", "b"], dim=3), "2 rows are not asked for, such as a_2, b_2"),
-        (text(tmp_path / "twice.csv", "a_0,1", "a_1,1", "b_0,1", "b_1,1", "b_1,1"), "5 rows, not 4"),
+        (embeddings(["a", "b"], dim=3), sample, "2 rows are not asked for, such as a_2, b_2"),
+        (embeddings(["a", "b"], dim=2), twice, "4 rows, not 5: the sample gives some twice"),
+        (embeddings(["a"], dim=2), text(tmp_path / "none.csv"), "has a header and no rows"),
     ]:
         with pytest.raises(ValueError, match=message):
-            check_against_sample(wrong, sample)
+            write_submission(wrong, tmp_path / "s.csv", asked)
+    check_written(embeddings(["b", "a"], dim=2), tmp_path / "s.csv")  # the old file stays
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda lines: lines[:-1], "lacks 1 of the rows"),
+        (lambda lines: [*lines, lines[-1]], "has rows that were not written"),
+        (lambda lines: [*lines[:-1], "c_1,0.5"], "has rows that were not written"),
+        (lambda lines: [*lines[:-1], f"{lines[-1].partition(',')[0]},0.5"], "does not read back"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_written_is_found(tmp_path, change, message, monkeypatch):
+    monkeypatch.setattr(submission_rows, "BLOCK_BYTES", 40)  # a few rows at a time
+    predicted = embeddings(["a", "b", "d"], dim=2)
+    write_submission(predicted, tmp_path / "s.csv")
+    check_written(predicted, tmp_path / "s.csv")
+    header, *lines = (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()
+    with pytest.raises(ValueError, match=message):
+        check_written(predicted, text(tmp_path / "s.csv", *change(lines)))
+
+
+def test_a_name_that_is_none_deep_in_a_large_sample_has_its_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(submission_rows, "BLOCK_BYTES", 60)
+    sample = text(tmp_path / "sample.csv", *(f"a_{n},0" for n in range(50)), "a50,0")
+    with pytest.raises(ValueError, match="line 52: 'a50' is not <imgId>_<number>"):
+        sample_ids(sample)
 
 
 def test_only_ids_that_need_it_are_quoted(tmp_path):
@@ -117,7 +145,7 @@ def test_only_ids_that_need_it_are_quoted(tmp_path):
 
 @pytest.mark.parametrize("order", [["9", "10", "100"], ["100", "9", "10"]])
 def test_a_sample_in_any_order_is_served_in_its_order(tmp_path, order, monkeypatch):
-    monkeypatch.setattr(submission, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(submission_rows, "BLOCK_BYTES", 40)
     rows = [f"{i}_{n}" for i in order for n in (0, 1)]
     rows[0], rows[-1] = rows[-1], rows[0]  # not even one image after the other
     sample = text(tmp_path / "sample.csv", *(f"{row},0" for row in rows))
