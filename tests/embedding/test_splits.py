@@ -73,8 +73,13 @@ def test_no_split_is_empty(sizes):
 
 
 def test_too_few_images_are_refused_with_a_way_out():
-    with pytest.raises(ValueError, match="2 images with captions are too few to make train, valid, test of; name"):
-        grouped_split(groups_of_sizes([1, 1]))
+    with pytest.raises(ValueError, match="1 images with captions are too few to make train and valid of: two are"):
+        grouped_split(groups_of_sizes([1]))
+
+
+@pytest.mark.parametrize("sizes", [[1, 1], [2]])
+def test_two_images_are_one_to_learn_from_and_one_to_score(sizes):
+    assert grouped_split(groups_of_sizes(sizes)).value_counts().to_dict() == {"train": 1, "valid": 1}
 
 
 def test_that_alike_captions_are_parted_is_said(tmp_path, capsys):
@@ -82,7 +87,9 @@ def test_that_alike_captions_are_parted_is_said(tmp_path, capsys):
     targets = Embeddings(dataset.captions["caption_id"], np.tile(unit(np.ones((1, 8))), (20, 1)))
     counts = with_made_split(dataset, targets, tmp_path / "made").images["split"].value_counts().to_dict()
     assert counts == {"train": 16, "valid": 2, "test": 3}  # one of them has no caption
-    assert "captions of 20 of 20 images are alike" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "captions of 20 of 20 images are alike" in printed
+    assert "(train 16, valid 2, test 2) by 1 groups of similar captions, the largest of 20 images, 0 of one" in printed
 
 
 def test_the_seed_decides():
@@ -105,7 +112,7 @@ def test_a_made_split_is_saved_and_used_again(tmp_path, capsys):
     dataset = unsplit(tmp_path / "data", names)
     targets = Embeddings(dataset.captions["caption_id"], unit(np.random.default_rng(0).normal(size=(32, 64))))
     made = with_made_split(dataset, targets, tmp_path / "made", seed=5)
-    assert "names no split" in capsys.readouterr().out
+    assert "32 groups of similar captions, the largest of 1, 1, 1 images, 32 of one alone" in capsys.readouterr().out
     counts = made.images["split"].value_counts()
     assert counts["train"] > counts["test"] >= 1 and counts["valid"] >= 1
     by_id = dict(zip(made.images["id"], made.images["split"], strict=True))

@@ -47,19 +47,26 @@ def grouped_split(groups: pd.Series, shares: dict[str, float] = SHARES, seed: in
 
     A group too large for any held-out share goes to the first split named. No split is left empty: where whole groups
     would leave one so, as where all captions are alike, the images of the largest group are shared out one by one.
-    ValueError for fewer images than splits.
+    Of fewer images than splits the first splits are made. ValueError for fewer than two.
     """
-    if len(groups) < len(shares):
+    if len(groups) < 2:
         raise ValueError(
-            f"{len(groups)} images with captions are too few to make {', '.join(shares)} of; name their splits "
-            "yourself, in a column 'split' of the table"
+            f"{len(groups)} images with captions are too few to make train and valid of: two are the least"
         )
+    shares = dict(list(shares.items())[: len(groups)])
     split = _shared_out(groups, shares, seed)
     if set(split) < set(shares):
         largest = groups == groups.value_counts().idxmax()
         single = groups.max() + 1 + np.arange(len(groups))
         split = _shared_out(groups.where(~largest, single), shares, seed)
     return split
+
+
+def sizes_of(groups: pd.Series) -> str:
+    """How many groups there are and how large: "12 groups of similar captions, the largest of …"."""
+    sizes, single = groups.value_counts(), int((groups.value_counts() == 1).sum())
+    largest = ", ".join(f"{size:,}" for size in sizes[:3])
+    return f"{len(sizes):,} groups of similar captions, the largest of {largest} images, {single:,} of one alone"
 
 
 def _shared_out(groups: pd.Series, shares: dict[str, float], seed: int) -> pd.Series:
@@ -87,7 +94,8 @@ def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, s
         split = grouped_split(groups, seed=seed)
         with atomic_file(file) as temporary:
             split.rename_axis("id").rename("split").to_csv(temporary)
-        print(f"{dataset.name} names no split: made one by groups of similar captions, {file}")
+        counts = ", ".join(f"{name} {(split == name).sum():,}" for name in SHARES)
+        print(f"{dataset.name} names no split: made one ({counts}) by {sizes_of(groups)}, {file}")
         if (split.groupby(groups).nunique() > 1).any():
             alike = groups.value_counts().max()
             print(

@@ -55,9 +55,21 @@ def fit_blend(
     """Weights for `members`' rows (N, D) of the valid images, cross-fitted over folds with no captions alike."""
     target_sums = valid.target_sums()
     groups = similarity_groups(valid.targets, valid.dataset.captions["id"].to_numpy(), similarity)
-    rows, fold, fold_weights = cross_fitted(members, target_sums, groups[valid.dataset.ids].to_numpy(), folds, seed)
+    groups = _apart(groups[valid.dataset.ids].to_numpy())
+    folds = min(folds, len(np.unique(groups)))
+    rows, fold, fold_weights = cross_fitted(members, target_sums, groups, folds, seed)
     origin = f"fitted on valid, {len(valid.dataset)} images"
     return FittedBlend(rows, rows, fit_weights(members, target_sums), origin, fold, fold_weights)
+
+
+def _apart(groups: np.ndarray) -> np.ndarray:
+    """Two groups or more: where all captions are alike, each image is one. ValueError for a single image."""
+    if len(groups) < 2:
+        raise ValueError("one valid image is too few to fit weights on: give them yourself, as in --weights 0.5 0.5")
+    if len(np.unique(groups)) > 1:
+        return groups
+    print(f"the captions of all {len(groups):,} valid images are alike: folds part them one by one, and scores flatter")
+    return np.arange(len(groups))
 
 
 def with_bands(
