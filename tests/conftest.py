@@ -4,9 +4,12 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-import clipknight  # noqa: F401, first: torchvision, which others below import, needs its guard
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # fast beside other work, and the same sums everywhere
+
+import clipknight  # noqa: E402, F401, first: torchvision, which others below import, needs its guard
 
 # Tests never touch the project's own outputs/.
 OUTPUTS = Path(tempfile.mkdtemp(prefix="clipknight-tests-"))
@@ -15,18 +18,27 @@ atexit.register(shutil.rmtree, OUTPUTS, ignore_errors=True)
 
 from clipknight.messages import script_has  # noqa: E402
 
+import filelock  # noqa: E402
+import joblib  # noqa: E402
 import pytest  # noqa: E402
 import tiny_models  # noqa: E402
 import torch  # noqa: E402
 
 os.fsync = lambda handle: None  # no test pulls the plug; on a busy disk every sync costs seconds
-torch.set_num_threads(1)  # fast beside other work, and the same sums everywhere
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def no_script_runs():
     """What a test before has parsed: messages would name the flags of that script alone."""
     script_has(None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def drawn_in_this_process():
+    """The sample's pictures: a process of its own takes longer to start than a few of them to be drawn."""
+    with joblib.parallel_config("sequential"):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -36,49 +48,85 @@ def outputs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_clip(tmp_path_factory) -> Path:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder of that name, filled by the first of the processes of `pytest -n` that asks for it: all share it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made_once"
+    shared.mkdir(exist_ok=True)
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        with filelock.FileLock(shared / f"{name}.lock"):
+            if not (shared / f"{name}.made").exists():
+                make(shared / name)
+                (shared / f"{name}.made").touch()
+        return shared / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_once(made_once) -> Callable[..., None]:
+    """As `made_once`, for runs in outputs/, where each process has its own copy of them."""
+
+    def runs(names: tuple[str, ...], train: Callable[[], object]) -> None:
+        def train_and_keep(folder: Path) -> None:
+            train()
+            for name in names:
+                shutil.copytree(OUTPUTS / name, folder / name)
+
+        kept = made_once(names[-1].replace("/", "-"), train_and_keep)
+        for name in names:
+            if not (OUTPUTS / name).exists():
+                shutil.copytree(kept / name, OUTPUTS / name)
+
+    return runs
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(made_once) -> Path:
     """A random CLIP of 16 numbers a row, in open_clip's folder format."""
-    return tiny_models.write_clip(tmp_path_factory.mktemp("clip") / "tiny-clip")
+    return made_once("tiny-clip", tiny_models.write_clip)
 
 
 @pytest.fixture(scope="session")
-def colour_clip(tmp_path_factory) -> Path:
+def colour_clip(made_once) -> Path:
     """A CLIP in which pictures, their four patches, and captions of one colour are near each other."""
-    return tiny_models.write_colour_clip(tmp_path_factory.mktemp("clip") / "colour-clip")
+    return made_once("colour-clip", tiny_models.write_colour_clip)
 
 
 @pytest.fixture(scope="session")
-def tiny_target_encoder(tmp_path_factory) -> Path:
+def tiny_target_encoder(made_once) -> Path:
     """A random sentence-transformers folder of 24 numbers a row."""
-    return tiny_models.write_target_encoder(tmp_path_factory.mktemp("target") / "tiny-target")
+    return made_once("tiny-target", tiny_models.write_target_encoder)
 
 
 @pytest.fixture(scope="session")
-def colour_encoder(tmp_path_factory) -> Path:
+def colour_encoder(made_once) -> Path:
     """A sentence-transformers folder in which captions of one colour are near each other."""
-    return tiny_models.write_colour_encoder(tmp_path_factory.mktemp("target") / "colours")
+    return made_once("colours", tiny_models.write_colour_encoder)
 
 
 @pytest.fixture(scope="session", params=["gpt2", "llama"])
-def language_model(request, tmp_path_factory) -> Path:
+def language_model(request, made_once) -> Path:
     """A random causal language model with 48 positions, in transformers' folder format."""
-    return tiny_models.write_language_model(tmp_path_factory.mktemp("decoder") / request.param, request.param)
+    return made_once(request.param, lambda folder: tiny_models.write_language_model(folder, request.param))
 
 
 @pytest.fixture(scope="session")
-def coloured(tmp_path_factory) -> Path:
+def coloured(made_once) -> Path:
     """Plain coloured pictures in Flickr8k's layout: 24 train, 8 valid, 6 test. Not to be written to."""
-    return tiny_models.write_coloured_dataset(tmp_path_factory.mktemp("data") / "coloured")
+    return made_once("coloured", tiny_models.write_coloured_dataset)
 
 
 @pytest.fixture(scope="session")
-def image_run(coloured, tiny_clip, colour_encoder) -> str:
+def image_run(coloured, tiny_clip, colour_encoder, trained_once) -> str:
     """A Model B: it predicts for a picture the mean of what is said of its colour."""
     import train_b
 
     named = {"data": coloured, "encoder": tiny_clip, "target_encoder": colour_encoder, "run": "captioning/b"}
     options = {"n_neighbors": 4, "precision": "fp32", "device": "cpu", "workers": 0}
-    train_b.main([f"--{name}={value}" for name, value in {**named, **options}.items()])
+    argv = [f"--{name}={value}" for name, value in {**named, **options}.items()]
+    trained_once(("captioning/b",), lambda: train_b.main(argv))
     return "captioning/b"
 
 
@@ -97,16 +145,19 @@ def knight_argv(coloured, colour_encoder):
 
 
 @pytest.fixture(scope="session")
-def knight_run(knight_argv, image_run) -> str:
+def knight_run(knight_argv, image_run, trained_once) -> str:
     """A Knight that says the colours of pictures: taught text alone, then judged by the embeddings of `image_run`."""
     import train_knight
     from clipknight.captioning import training as decoder_training
 
-    train_knight.main(knight_argv("first", "--epochs=12"))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(decoder_training, "SCORED", ("Bleu", "ROUGE_L", "CIDEr"))  # METEOR takes seconds to start
-        judged = ["--decoder=captioning/first", f"--from={image_run}", "--lr_decoder=1e-4"]
-        train_knight.main(knight_argv("knight", *judged))
+    def train() -> None:
+        train_knight.main(knight_argv("first", "--epochs=12"))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(decoder_training, "SCORED", ("Bleu", "ROUGE_L", "CIDEr"))  # METEOR takes seconds to start
+            judged = ["--decoder=captioning/first", f"--from={image_run}", "--lr_decoder=1e-4"]
+            train_knight.main(knight_argv("knight", *judged))
+
+    trained_once(("captioning/first", "captioning/knight"), train)
     return "captioning/knight"
 
 
@@ -123,17 +174,22 @@ def maccap_argv(knight_argv, colour_clip):
 
 
 @pytest.fixture(scope="session")
-def maccap_run(maccap_argv, colour_clip) -> str:
+def maccap_run(maccap_argv, colour_clip, trained_once) -> str:
     """A MacCap that says the colours of pictures: taught text alone, judged by their sub-regions."""
     import train_maccap
     from clipknight.captioning import training as decoder_training
 
     noise = ["--variance=0.005", "--image_variance=0.001"]
-    train_maccap.main(maccap_argv("maccap-first", "--epochs=24", *noise))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(decoder_training, "SCORED", ("Bleu", "CIDEr"))
-        judged = ["--decoder=captioning/maccap-first", f"--from={colour_clip}", "--lr_mapper=1e-5", "--lr_decoder=1e-5"]
-        train_maccap.main(maccap_argv("maccap", *noise, *judged))
+    slow = ["--lr_mapper=1e-5", "--lr_decoder=1e-5"]
+
+    def train() -> None:
+        train_maccap.main(maccap_argv("maccap-first", "--epochs=24", *noise))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(decoder_training, "SCORED", ("Bleu", "CIDEr"))
+            judged = ["--decoder=captioning/maccap-first", f"--from={colour_clip}"]
+            train_maccap.main(maccap_argv("maccap", *noise, *judged, *slow))
+
+    trained_once(("captioning/maccap-first", "captioning/maccap"), train)
     return "captioning/maccap"
 
 

@@ -6,6 +6,7 @@ reads. The type of a field says what is allowed (see ranges.py), its docstring w
 
 import dataclasses
 import difflib
+import functools
 import keyword
 import re
 import sys
@@ -103,6 +104,7 @@ def load_settings(path: str | Path) -> dict:
     return read_yaml(path, dict)
 
 
+@functools.cache  # it reads the source of the class for the docstrings of its fields
 def _parser(settings: type) -> _Parser:
     parser = _Parser(add_help=False)
     parser.add_class_arguments(settings)

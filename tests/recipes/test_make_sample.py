@@ -7,6 +7,7 @@ from clipknight.sample.drawing import FRAMES, SIZE
 from clipknight.sample.scenes import draw_scenes
 
 import av
+import joblib
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +21,8 @@ def made(folder, *flags):
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "sample"
-    make_sample.main(["--out", str(folder), "--images", "20", "--clips", "6"])
+    with joblib.parallel_config("loky"):  # several processes, as for users
+        make_sample.main(["--out", str(folder), "--images", "20", "--clips", "6"])
     return folder
 
 

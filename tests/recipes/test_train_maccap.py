@@ -183,12 +183,12 @@ def test_a_frozen_decoder_of_the_hubs_kind(maccap_argv, tmp_path):
 # Going on
 
 
-@pytest.mark.parametrize("saves", [3, 4, 5])
-def test_a_resumed_run_equals_an_unbroken_one(text_argv, unbroken, monkeypatch, saves):
-    words = text_argv(f"maccap-broken{saves}")
-    break_off(monkeypatch, main, words, saves)
+def test_a_resumed_run_equals_an_unbroken_one(text_argv, unbroken, monkeypatch):
+    """Broken off in its second epoch; where else, test_train_knight.py tries on the same loop."""
+    words = text_argv("maccap-broken")
+    break_off(monkeypatch, main, words, 5)
     main([*words, "--resume"])
-    assert_same_training(Run.open(f"captioning/maccap-broken{saves}"), unbroken)
+    assert_same_training(Run.open("captioning/maccap-broken"), unbroken)
 
 
 # Mistakes

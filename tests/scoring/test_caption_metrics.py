@@ -1,29 +1,29 @@
 import json
 import math
-from pathlib import Path
 
 import clipknight.scoring.java
+from clipknight.scoring import java_metrics
 from clipknight.scoring.caption_metrics import caption_scores
 from clipknight.scoring.settings import METRICS
 
+import coco_captions
 import pytest
 
-FIXTURE = Path(__file__).resolve().parents[3] / "shared" / "data" / "coco_fakecap"
 NO_METEOR = [name for name in METRICS if name != "METEOR"]  # whose tables take seconds to load
 
 
-@pytest.mark.skipif(not FIXTURE.is_dir(), reason="needs shared/data/coco_fakecap")
-def test_parity_with_cocos_evaluation():
-    candidates = {
-        str(entry["image_id"]): entry["caption"]
-        for entry in json.loads((FIXTURE / "candidates.json").read_text(encoding="utf-8"))
-    }
-    references = {}
-    for entry in json.loads((FIXTURE / "references.json").read_text(encoding="utf-8"))["annotations"]:
-        references.setdefault(str(entry["image_id"]), []).append(entry["caption"])
+@pytest.mark.skipif(not coco_captions.FOLDER.is_dir(), reason="needs shared/data/coco_fakecap")
+def test_parity_with_cocos_evaluation(monkeypatch):
+    """METEOR's is in test_java_metrics.py, which starts it once for all."""
+    given = []
+    monkeypatch.setattr(java_metrics, "meteor", lambda *tokenized: given.append(tokenized) or 0.25)
+    candidates, references = coco_captions.read()
     scores = caption_scores(candidates, references)
     assert [round(scores[f"Bleu_{n}"], 5) for n in (1, 2, 3, 4)] == [0.57940, 0.40439, 0.27854, 0.19083]
-    assert scores["METEOR"] == pytest.approx(0.195254671777803, abs=1e-12)
+    assert scores["METEOR"] == 0.25
+    ((tokens, wanted),) = given
+    assert tokens == dict(zip(candidates, java_metrics.ptb_tokens(list(candidates.values())), strict=True))
+    assert {image: len(texts) for image, texts in wanted.items()} == {i: len(texts) for i, texts in references.items()}
     assert scores["ROUGE_L"] == pytest.approx(0.396252693575708, abs=1e-12)
     assert scores["CIDEr"] == pytest.approx(0.599790518518420, abs=1e-12)
     assert scores["images"] == 1000

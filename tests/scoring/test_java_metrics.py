@@ -6,6 +6,7 @@ import clipknight.scoring.java_metrics
 from clipknight.scoring.java import JavaFailed, java_lines, java_path, run_java
 from clipknight.scoring.java_metrics import JARS, meteor, meteor_score, ptb_tokens, spice, spice_missing
 
+import coco_captions
 import numpy as np
 import pytest
 
@@ -127,11 +128,25 @@ def test_meteor_weighs_stems_less():
     assert meteor_score(np.array([stem])) == pytest.approx(0.6)
 
 
-def test_meteor_takes_empty_captions_and_bars():
+def test_meteor_is_cocos_and_takes_empty_captions_and_bars(monkeypatch):
+    """Both from one start of METEOR, which reads its tables for twelve seconds."""
+    monkeypatch.setattr(clipknight.scoring.java_metrics, "meteor_score", lambda statistics: statistics)
     candidates = {"bars": "dog ||| runs", "best": "white horse", "empty": ""}
     references = {"bars": ["dog ||| runs"], "best": ["", "cats", "white horse"], "empty": ["cow"]}
+    cocos = ({}, {})
+    if coco_captions.FOLDER.is_dir():
+        cocos = tokenized(*coco_captions.read())
+    statistics = meteor({**candidates, **cocos[0]}, {**references, **cocos[1]})
     # All words are content words: 4 of 4 found, 4 of 5 wanted, no fragments.
-    assert meteor(candidates, references) == pytest.approx(1 / (0.15 + 0.85 / (4 / 5)), abs=1e-12)
+    assert meteor_score(statistics[:3]) == pytest.approx(1 / (0.15 + 0.85 / (4 / 5)), abs=1e-12)
+    if cocos[0]:
+        assert meteor_score(statistics[3:]) == pytest.approx(0.195254671777803, abs=1e-12)
+
+
+def tokenized(candidates, references):
+    tokens = iter(ptb_tokens([*candidates.values(), *(text for texts in references.values() for text in texts)]))
+    told = {image: next(tokens) for image in candidates}
+    return told, {image: [next(tokens) for _ in texts] for image, texts in references.items()}
 
 
 @pytest.fixture
