@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from clipknight.devices import pick_precision
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.errors import user_errors
 from clipknight.preparation import keep_freed_memory
 from clipknight.settings import parse

@@ -68,20 +68,18 @@ if __name__ == "__main__":
 from clipknight.captioning.embedding_sources import source_for
 from clipknight.captioning.settings import COMPACT
 from clipknight.data.datasets import listed_images
-from clipknight.data.media import find_media
 from clipknight.data.questions import (
-    EVERY,
     accuracy_table,
     answers_by_kind,
+    asked_in_a_file,
+    asked_of_each_image,
     commonest_answers,
-    image_files,
     read_questions,
 )
-from clipknight.data.videos import is_video
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
 from clipknight.methods.instruction_model import InstructionModel
-from clipknight.methods.question_answering import Shown, answered, as_captions, as_prefix, chosen
+from clipknight.methods.question_answering import Shown, answers, as_captions, as_prefix
 from clipknight.methods.registry import open_captioner
 from clipknight.output_names import check_output
 from clipknight.preparation import prepare_process
@@ -100,7 +98,7 @@ def main(argv=None) -> pd.DataFrame:
     read = [*s.paths, s.questions, s.train, s.images, *run.files]
     check_output("--out", s.out, (".csv",), *read)
     check_output("--json", s.json, (".json",), s.out, *read)
-    rows = asked_in_a_file(s) if s.questions else asked_of_each_image(s)
+    rows = asked_in_a_file(s.questions, s.images) if s.questions else asked_of_each_image(s.question, s.paths)
     train = read_questions(s.train) if s.train else None
     if train is not None and "answer" not in train:
         raise ValueError(f"--train {s.train} has no column answer")
@@ -127,7 +125,9 @@ def main(argv=None) -> pd.DataFrame:
     shown = as_prefix(captioner, vectors) if s.image_as == "prefix" else as_captions(captioner, vectors, s.captions)
     shown = shown.of(pd.Index(found.ids).get_indexer(rows["image"]))
 
-    said = answers(model, shown, rows, train, s)
+    among = answers_by_kind(train) if s.closed else dict.fromkeys(rows["kind"].unique(), s.choices) if s.choices else {}
+    asked = {"rows": rows, "among": among, "max_new_tokens": s.max_tokens, "calibrate": s.calibrate}
+    said = answers(model, shown, **asked)
     table = rows[["image", "question"]].assign(answer=said)
     if "answer" in rows:
         table = table.assign(expected=rows["answer"], kind=rows["kind"])
@@ -137,7 +137,7 @@ def main(argv=None) -> pd.DataFrame:
         print(f"{row.image}: {row.question} {row.answer}")
     print(f"{len(table):,} answers -> {s.out}")
     if "answer" in rows:
-        ways = {"answers": said, "without the image": answers(model, Shown.nothing(len(rows)), rows, train, s)}
+        ways = {"answers": said, "without the image": answers(model, Shown.nothing(len(rows)), **asked)}
         if train is not None:
             ways["commonest"] = rows["kind"].map(commonest_answers(train)).fillna("")
         report(accuracy_table(rows, ways), s.json)
@@ -152,35 +152,6 @@ def check(s: Settings) -> None:
         raise ValueError("--closed chooses among the answers of --train FILE, for questions of the same kind")
     if s.closed and s.choices:
         raise ValueError("--closed and --choices both say what to choose among: give one")
-    if s.max_tokens < 1:
-        raise ValueError(f"--max_tokens {s.max_tokens} is less than 1")
-
-
-def asked_in_a_file(s: Settings) -> pd.DataFrame:
-    """One row for each question, with the path of its image."""
-    rows = read_questions(s.questions)
-    return rows.assign(path=image_files(rows["image"], s.images, s.questions))
-
-
-def asked_of_each_image(s: Settings) -> pd.DataFrame:
-    """One row for each image: the question."""
-    media = find_media(s.paths)
-    if videos := [name for name, path in media.items() if is_video(path)]:
-        raise ValueError(f"questions are about images, not videos: {a_few(videos)}")
-    rows = pd.DataFrame({"image": list(media), "path": list(media.values())}, dtype="str")
-    return rows.assign(question=s.question, kind=EVERY)
-
-
-def answers(model: InstructionModel, shown: Shown, rows: pd.DataFrame, train: pd.DataFrame | None, s: Settings):
-    """(N,) an answer to each row's question."""
-    if not (s.choices or s.closed):
-        return answered(model, shown, rows["question"].tolist(), s.max_tokens)
-    among = answers_by_kind(train) if s.closed else dict.fromkeys(rows["kind"].unique(), s.choices)
-    said = np.empty(len(rows), dtype=object)
-    for kind, places in rows.groupby("kind", sort=False).indices.items():
-        asked = rows["question"].iloc[places].tolist()
-        said[places] = chosen(model, shown.of(places), asked, among[kind], s.calibrate)
-    return said.tolist()
 
 
 def report(table: pd.DataFrame, path: str) -> None:

@@ -11,7 +11,6 @@ member and band of the targets' principal components, in the same way; the table
     python src/blend.py --data input/flickr8k --members a b --weights 0.6 0.4 --run sixty_forty
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -50,8 +49,8 @@ if __name__ == "__main__":
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.bands import FILE
-from clipknight.ensemble.blending import aligned_members, blend, open_members
-from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, with_bands, with_weights
+from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, score_table, with_bands, with_weights
+from clipknight.ensemble.members import aligned_members, open_members, valid_predictions
 from clipknight.files import atomic_file
 from clipknight.preparation import prepare_process
 from clipknight.training.run_datasets import description, with_dataset_of
@@ -91,22 +90,6 @@ def main(argv=None) -> float:
     run = save(fitted, members, test_members, table, valid, s, description(made_on))
     show(fitted, table, list(members), valid, run)
     return run.info["summary"]["avg_cos"]
-
-
-def score_table(fitted: FittedBlend, members: Mapping[str, Embeddings], train, valid) -> pd.DataFrame:
-    """Avg-Cos of each member, with its weight, of the blend, and of what the blend must beat, on all pairs of valid."""
-
-    def scored(rows: np.ndarray) -> float:
-        return valid.avg_cos(Embeddings(valid.dataset.ids, rows))
-
-    rows = [(name, scored(member.vectors), weight) for (name, member), weight in zip(members.items(), fitted.weights)]
-    mean = np.repeat(train.mean_targets().mean(axis=0, keepdims=True), len(valid.dataset), axis=0)
-    equal = blend([member.vectors for member in members.values()], np.full(len(members), 1 / len(members)))
-    rows += [("mean training target", scored(mean), None)]  # the floor: one answer for all
-    rows += [("equal weights", scored(equal), None), (f"ensemble ({fitted.fitting})", scored(fitted.weighted), None)]
-    if fitted.bands:
-        rows += [(f"bands ({fitted.fitting})", scored(fitted.rows), None)]
-    return pd.DataFrame(rows, columns=["member", "avg_cos", "weight"])
 
 
 def save(
@@ -162,15 +145,6 @@ def given_weights(s: Settings) -> np.ndarray | None:
             f"--weights {s.weights} for {len(s.members)} members: give each one weight, none negative, not all 0"
         )
     return weights / weights.sum()
-
-
-def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray) -> dict[str, Embeddings]:
-    """The members' valid rows in the order of `ids`. KeyError when they were made on another split."""
-    try:
-        members = aligned_members({name: run.predictions("valid") for name, run in runs.items()})
-        return {name: member.aligned_to(ids) for name, member in members.items()}
-    except KeyError as error:
-        raise KeyError(f"{error.args[0]}; were the members made with the same --data and --seed?") from None
 
 
 if __name__ == "__main__":

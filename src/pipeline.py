@@ -17,11 +17,8 @@ import importlib
 import json
 import shlex
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from string import Template
 
 from clipknight.errors import parse_early, user_errors
 from clipknight.settings import parse
@@ -43,6 +40,7 @@ if __name__ == "__main__":
 
 from clipknight.messages import shortened
 from clipknight.paths import existing
+from clipknight.pipeline_file import as_flags, steps_of
 from clipknight.training.runs import Run
 from clipknight.training.settings import ResumableSettings, RunSettings
 from clipknight.yaml_files import read_yaml
@@ -105,40 +103,6 @@ def checked(script: str, settings: dict) -> Step:
     return Step(name, settings, [*command, *words], parse(accepted, words))
 
 
-def steps_of(entries: list[dict], values: Mapping) -> Iterator[tuple[str, dict]]:
-    """(script, settings) of each step, $name filled from `values`; those under a `for` for each combination of its own.
-
-    ValueError for what is neither.
-    """
-    for entry in entries:
-        if not isinstance(entry, dict) or len(entry) != 1 + ("for" in entry):
-            raise ValueError(f"no step: {shortened(entry)!r}; a step is one script's name and its settings")
-        if "for" not in entry:
-            ((script, settings),) = entry.items()
-            if not isinstance(settings or {}, dict):
-                raise ValueError(f"no settings: {shortened(settings)!r}; they are a mapping of names to values")
-            yield script, {str(name): filled(value, values) for name, value in (settings or {}).items()}
-            continue
-        choices, steps = entry["for"], entry.get("steps")
-        if not isinstance(choices, dict) or not all(isinstance(c, list) for c in choices.values()) or steps is None:
-            raise ValueError(f"`for` gives each name a list and stands beside `steps`, unlike {shortened(entry)!r}")
-        if not isinstance(steps, list):
-            raise ValueError(f"`steps` is a list, unlike {shortened(steps)!r}")
-        for chosen in product(*choices.values()):
-            yield from steps_of(steps, {**values, **dict(zip(choices, chosen))})
-
-
-def filled(value, values: Mapping):
-    """A setting with $name replaced by its value. ValueError for a name that no `for` gives."""
-    if isinstance(value, list):
-        return [filled(word, values) for word in value]
-    try:
-        return Template(value).substitute(values) if values and isinstance(value, str) else value
-    except (KeyError, ValueError):
-        given = ", ".join(values)
-        raise ValueError(f"{shortened(value)!r} names more than its `for` gives: {given}; $$ stands for $") from None
-
-
 def run_step(step: Step, renewed: set[str]) -> bool:
     """Run one step unless its run is finished, with these settings and on none of the `renewed`; whether it ran."""
     words = step.words
@@ -161,21 +125,6 @@ def named_in(settings: dict) -> set[str]:
     values = [value for name, value in settings.items() if name != "run"]
     words = [word for value in values for word in (value if isinstance(value, list) else [value])]
     return {str(word).partition("@")[0].removeprefix("outputs/").removesuffix("/best") for word in words}
-
-
-def as_flags(settings: dict) -> list[str]:
-    """Settings as command-line words."""
-    words = []
-    for name, value in settings.items():
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no_{name}")
-        elif value is None:
-            words += [f"--{name}", "null"]
-        elif isinstance(value, list):
-            words += [f"--{name}", *map(str, value)]
-        else:
-            words += [f"--{name}", str(value)]
-    return words
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.corpora import Corpus, corpus_embeddings, read_corpus
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.refined import RefinedPredictor
+from clipknight.ensemble.saved_knn import save_knn
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 
@@ -71,7 +72,7 @@ def main(argv=None) -> float:
 
     run = Run.start(s.run, s, "refined", overwrite=s.overwrite)
     knn = DistanceWeightedKNN(min(s.n_neighbors, len(captions)), power=s.power, delta=s.delta, index=s.index)
-    knn.fit(captions, captions).to_folder(run.folder / "best")
+    save_knn(knn.fit(captions, captions), run.folder / "best")
     if s.index != "exact":
         print(f"{s.index} index: recall@{knn.n_neighbors} {knn.recall():.4f} against exact search")
 

@@ -65,12 +65,13 @@ class Settings(SkippingSettings, FineTuningSettings):
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
-from clipknight.embedding.cache import encode_images, image_embeddings
+from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.contrastive import contrastive_loss
 from clipknight.embedding.corpora import read_corpus
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.image_encoding import encode_images
 from clipknight.ensemble.head_training import PredictionLoss, train_head
 from clipknight.ensemble.heads import head_class, head_description, make_head
 from clipknight.ensemble.model_a import ModelA, apply_head, save_model_a

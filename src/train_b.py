@@ -55,6 +55,7 @@ from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.predictors import save_split_predictions
+from clipknight.ensemble.saved_knn import save_knn
 from clipknight.ensemble.views import check_sizes
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
@@ -77,7 +78,7 @@ def main(argv=None) -> float:
     run = Run.start(s.run, s, "model_b", overwrite=s.overwrite, encoder_fingerprint=fingerprint)
     knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, index=s.index)
     knn.fit(keys, values)
-    knn.to_folder(run.folder / "best")
+    save_knn(knn, run.folder / "best")
     if s.index != "exact":
         print(f"{s.index} index: recall@{s.n_neighbors or 100} {knn.recall():.4f} against exact search")
 

@@ -40,10 +40,11 @@ class Settings(FineTuningSettings):
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
-from clipknight.embedding.cache import encode_images, image_embeddings
+from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.contrastive import caption_keys, contrastive_loss, train_projection
+from clipknight.embedding.image_encoding import encode_images
 from clipknight.embedding.metrics import retrieval_recall
 from clipknight.ensemble.training_images import training_images
 from clipknight.preparation import prepare_process

@@ -34,7 +34,8 @@ class Settings(RunSettings):
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
-from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 

@@ -51,7 +51,8 @@ if __name__ == "__main__":
 
 from clipknight.embedding.cache import caption_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.subregions import SubRegions, encode_subregions
 from clipknight.files import atomic_file

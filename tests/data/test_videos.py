@@ -5,7 +5,7 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
-from clipknight.data import video_decoding
+from clipknight.data import video_decoding, video_timeline
 from clipknight.data.images import read_image
 from clipknight.data.videos import UnreadableVideo, UnreadableVideos, frame_files, is_video, read_frames
 
@@ -247,7 +247,7 @@ def test_the_cover_of_a_song_is_no_clip(tmp_path):
 
 
 def test_a_clip_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_decoding, "MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(video_timeline, "MAX_PIXELS", 64 * 48 - 1)
     for name in ("a.mp4", "a.gif"):
         refused(write(tmp_path / name), "64 x 48 pixels are more than 3,071")
 

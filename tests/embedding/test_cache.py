@@ -1,16 +1,15 @@
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 from clipknight.data import images as data_images
 from clipknight.data.datasets import listed_images, read_dataset
 from clipknight.data.images import UnreadableImage, read_image
 from clipknight.embedding import cache as embedding_cache
+from clipknight.embedding import image_encoding
 from clipknight.embedding.cache import (
     caption_embeddings,
-    encode_images,
     image_embeddings,
     subregion_embeddings,
     target_embeddings,
@@ -18,6 +17,7 @@ from clipknight.embedding.cache import (
 )
 from clipknight.embedding.cached_rows import UnreadableImages
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.image_encoding import encode_images
 from clipknight.embedding.subregions import encode_subregions, subregion_features
 from clipknight.embedding.target_encoder import load_target_encoder
 
@@ -179,7 +179,7 @@ def test_a_picture_that_can_be_read_again_is_read(
         return read_image(path)
 
     with monkeypatch.context() as patched:
-        for module in (embedding_cache, data_images):
+        for module in (image_encoding, data_images):
             patched.setattr(module, "read_image", refuse)
         if skipped_before:
             assert len(images(clip, dataset, tmp_path / "cache", skip_unreadable=True)) == 36
@@ -193,36 +193,26 @@ def test_a_picture_that_can_be_read_again_is_read(
     assert encoder.rows == 16  # of the two batches that hold them, not of all
 
 
-RACE = """
-import sys
-from clipknight.data.datasets import listed_images, read_dataset
-from clipknight.embedding.cache import image_embeddings
-from clipknight.embedding.cached_rows import UnreadableImages
-from clipknight.embedding.clip import load_clip
-encoder, dataset = load_clip(sys.argv[1], "cpu", "fp32"), read_dataset(sys.argv[2])
-print("ready", flush=True)
-sys.stdin.readline()
-image_embeddings(encoder, dataset, sys.argv[3], batch_size=2, workers=0)
-"""
-
-
-def test_two_processes_that_encode_the_same_share_no_row(clip, dataset, tiny_clip, coloured, tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="a copy of this process with all that it has loaded is Linux's")
+def test_two_processes_that_encode_the_same_share_no_row(clip, dataset, tmp_path):
     whole = images(clip, dataset, tmp_path / "whole", batch_size=2)
-    source = str(Path(embedding_cache.__file__).parents[2])
-    command = [sys.executable, "-c", RACE, str(tiny_clip), str(coloured), str(tmp_path / "cache")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes, env=os.environ | {"PYTHONPATH": source}) for _ in range(2)]
+    fork = multiprocessing.get_context("fork")
+    both_are_there = fork.Barrier(2)
+
+    def encode():
+        both_are_there.wait(60)
+        images(clip, dataset, tmp_path / "cache", batch_size=2)
+
+    processes = [fork.Process(target=encode) for _ in range(2)]
     for process in processes:
-        assert process.stdout.readline() == "ready\n"
+        process.start()
     for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    assert [process.wait() for process in processes] == [0, 0]
-    rows = images(clip, dataset, tmp_path / "cache", batch_size=2)
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    encoder = Encoder(clip)
+    rows = images(encoder, dataset, tmp_path / "cache", batch_size=2)
+    assert encoder.rows == 0
     np.testing.assert_allclose(rows.vectors, whole.vectors, atol=1e-6)
-    for process in processes:
-        process.stdin.close()
-        process.stdout.close()
 
 
 def test_a_changed_picture_is_encoded_anew(clip, own, tmp_path):

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 from clipknight.data.images import UnreadableImage
-from clipknight.embedding.clip import ClipEncoder, load_clip
-from clipknight.embedding.subregions import _outputs, _seen, encode_subregions, subregion_features
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip_encoder import ClipEncoder
+from clipknight.embedding.subregions import encode_subregions, subregion_features
+from clipknight.embedding.tower_cells import outputs_of, seen_by
 
 import numpy as np
 import open_clip
@@ -218,8 +220,8 @@ def test_at_temperature_zero_a_region_is_its_own_cell(tower, name):
 @torch.inference_mode()
 def test_a_resnets_image_embedding_is_its_cells_weighed_by_its_attention(tower):
     encoder = tower("resnet_one_head")  # several heads weigh a part of the numbers each
-    seen, pool = _seen(encoder, pictures(encoder)), encoder.visual.attnpool
-    with _outputs(encoder.visual.layer4) as outputs:
+    seen, pool = seen_by(encoder, pictures(encoder)), encoder.visual.attnpool
+    with outputs_of(encoder.visual.layer4) as outputs:
         encoder.encode_pixels(pictures(encoder))
     asking = outputs[0].mean(dim=(2, 3)) + pool.positional_embedding[0]  # the mean cell is attended to as well
     tokens = torch.cat([pool.c_proj(pool.v_proj(asking))[:, None], seen.cells], dim=1)

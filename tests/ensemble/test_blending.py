@@ -6,12 +6,10 @@ from clipknight.embedding.metrics import avg_cos
 from clipknight.ensemble import predictors
 from clipknight.ensemble.blending import (
     BlendPredictor,
-    aligned_members,
     balanced_folds,
     blend,
     cross_fitted,
     fit_weights,
-    open_members,
 )
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.training.runs import Run
@@ -127,23 +125,6 @@ def rows(ids, dim=3):
     return Embeddings(np.array(list(ids), dtype=object), np.random.default_rng(0).random((len(ids), dim), np.float32))
 
 
-def test_members_are_aligned_by_id():
-    a, b = rows("abc"), rows("cab")
-    aligned = aligned_members({"one": a, "two": b})
-    assert aligned["two"].ids.tolist() == ["a", "b", "c"]
-    np.testing.assert_array_equal(aligned["two"].vectors, b.vectors[[1, 2, 0]])
-
-
-def test_members_of_different_images_are_named():
-    with pytest.raises(ValueError, match=r"4 in all: one lacks 1 \(d\); two lacks 2 \(a, b\)"):
-        aligned_members({"one": rows("abc"), "two": rows("cd")})
-
-
-def test_members_of_different_dimensions_are_named():
-    with pytest.raises(ValueError, match="one 3, two 4"):
-        aligned_members({"one": rows("abc"), "two": rows("abc", dim=4)})
-
-
 def test_nan_and_unequal_shapes_are_refused():
     good = np.ones((4, 3))
     with pytest.raises(ValueError, match="NaN"):
@@ -167,17 +148,6 @@ def started(outputs):
         return Run.start(name, make_dataclass("Settings", [])(), "blend", **info)
 
     return start
-
-
-def test_open_members_refuses_one_member_and_one_twice(started, outputs):
-    started("a"), started("b")
-    assert list(open_members(["b", "a"])) == ["b", "a"]
-    with pytest.raises(ValueError, match="two members or more, not 1"):
-        open_members(["a"])
-    with pytest.raises(ValueError, match="twice: a, a"):
-        open_members(["a", "b", str(outputs / "a")])
-    with pytest.raises(FileNotFoundError, match="there are: a, b"):
-        open_members(["a", "c"])
 
 
 def test_the_predictor_blends_what_its_members_predict(started, monkeypatch):

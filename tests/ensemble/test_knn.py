@@ -1,5 +1,4 @@
 import doctest
-import pickle
 import tracemalloc
 
 import clipknight.ensemble.knn
@@ -250,40 +249,6 @@ def test_scikit_learn_checks(parameters):
     check_estimator(DistanceWeightedKNN(**parameters), on_skip=None)
 
 
-@pytest.mark.parametrize("index", ["exact", "ivf", "hnsw"])
-def test_saved_and_loaded_predicts_the_same(data, index, tmp_path):
-    keys, values, queries = data
-    keys[5] = 0
-    knn = DistanceWeightedKNN(n_neighbors=np.int64(12), delta=1e-3, index=index).fit(keys, values)
-    knn.to_folder(tmp_path / "knn")
-    loaded = DistanceWeightedKNN.from_folder(tmp_path / "knn")
-    assert loaded.get_params() == knn.get_params()
-    np.testing.assert_array_equal(loaded.predict(queries), knn.predict(queries))
-    if index == "exact":  # an approximate search may not meet the zero row
-        whole = loaded.kneighbors(queries, 600)[0]
-        np.testing.assert_array_equal(whole, knn.kneighbors(queries, 600)[0])
-    np.testing.assert_array_equal(loaded.predict(), knn.predict())
-    assert isinstance(loaded.keys_, np.memmap) and isinstance(loaded.values_, np.memmap)
-    expected = {"keys.npy", "values.npy", "params.json", "index.faiss"}
-    expected -= {"index.faiss"} if index == "exact" else set()
-    assert {path.name for path in (tmp_path / "knn").iterdir()} == expected
-    loaded.to_folder(tmp_path / "knn")  # over the very files it is mapped from
-    again = DistanceWeightedKNN.from_folder(tmp_path / "knn")
-    np.testing.assert_array_equal(again.predict(queries), knn.predict(queries))
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(knn)).predict(queries), knn.predict(queries))
-    with pytest.raises(ValueError, match="24 features"):
-        loaded.predict(queries[:, :7])
-
-
-def test_what_a_folder_cannot_hold_or_does_not(data, tmp_path):
-    knn = DistanceWeightedKNN(weights=paper_weights).fit(*data[:2])
-    with pytest.raises(ValueError, match="weights is a function"):
-        knn.to_folder(tmp_path / "knn")
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(FileNotFoundError, match="params.json"):
-        DistanceWeightedKNN.from_folder(tmp_path / "knn")
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -357,19 +322,6 @@ def test_other_bad_input(data):
         DistanceWeightedKNN(5, weights=lambda d: d * 0).fit(keys, values).predict(queries)
     with pytest.raises(ValueError, match=r"shape \(90,\) for distances of \(90, 5\)"):
         DistanceWeightedKNN(5, weights=lambda d: d[:, 0]).fit(keys, values).predict(queries)
-
-
-def test_a_saved_index_that_is_cut_or_of_other_keys(data, tmp_path):
-    keys, values, _ = data
-    for name, rows in (("whole", 600), ("fewer", 500)):
-        DistanceWeightedKNN(5, index="ivf").fit(keys[:rows], values[:rows]).to_folder(tmp_path / name)
-    index = tmp_path / "whole" / "index.faiss"
-    index.write_bytes((tmp_path / "fewer" / "index.faiss").read_bytes())
-    with pytest.raises(ValueError, match="index.faiss has 500 rows of .* the keys are 600 of .*: fit it again"):
-        DistanceWeightedKNN.from_folder(tmp_path / "whole")
-    index.write_bytes(index.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="index.faiss is no whole index: fit it again"):
-        DistanceWeightedKNN.from_folder(tmp_path / "whole")
 
 
 def test_the_docstrings_example_runs():

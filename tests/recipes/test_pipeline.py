@@ -8,6 +8,7 @@ import score
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.submission import read_submission
 from clipknight.paths import ROOT
+from clipknight.pipeline_file import steps_of
 from clipknight.settings import load_settings
 from clipknight.training.runs import Run
 from clipknight.training.settings import RunSettings
@@ -131,7 +132,7 @@ def test_steps_are_repeated_for_each_combination():
     inner = {"for": {"power": [1, 2.5]}, "steps": [{"train_b": {"run": "b_${power}x/$seed", "power": "$power"}}]}
     blended = {"blend": {"members": ["a/$seed", "b"], "folds": 5, "note": "5 $$"}}
     entries = [{"make_sample": None}, {"for": {"seed": [0, 1]}, "steps": [inner, blended]}, {"submit": {"run": "$x"}}]
-    assert list(pipeline.steps_of(entries, {})) == [
+    assert list(steps_of(entries, {})) == [
         ("make_sample", {}),
         ("train_b", {"run": "b_1x/0", "power": "1"}),
         ("train_b", {"run": "b_2.5x/0", "power": "2.5"}),

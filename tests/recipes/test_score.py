@@ -6,6 +6,7 @@ from clipknight.data.images import read_image
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.submission import write_submission
+from clipknight.scoring import file_scores
 from clipknight.scoring.clip_score import PROMPT
 
 import numpy as np
@@ -23,7 +24,7 @@ class Encoder:
 
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
-    monkeypatch.setattr(score, "load_target_encoder", lambda name, device: Encoder())
+    monkeypatch.setattr(file_scores, "load_target_encoder", lambda name, device: Encoder())
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.predictors import load_predictor
+from clipknight.files import lock_of
 from clipknight.settings import without_effect
-from clipknight.training import runs
+from clipknight.training import run_folders
 from clipknight.training.runs import Run
 
+import filelock
 import numpy as np
 import pytest
 
@@ -94,26 +96,27 @@ def test_a_run_lies_in_no_other(outputs):
 
 
 WRITING = """
-import dataclasses, sys
-from clipknight.settings import without_effect
-from clipknight.training import runs
-from clipknight.training.runs import Run
-run = Run.start(sys.argv[1], dataclasses.make_dataclass("Settings", [])())
+import sys
+from pathlib import Path
+from clipknight.training.run_folders import claim
+claim(Path(sys.argv[1]))
 print("writing", flush=True)
 sys.stdin.readline()
 """
 
 
 def test_a_run_has_one_writer(tmp_path):
-    name, source = str(tmp_path / "mine"), str(Path(runs.__file__).parents[2])
+    folder, source = tmp_path / "mine", str(Path(run_folders.__file__).parents[2])
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     environment = os.environ | {"PYTHONPATH": source}
-    with subprocess.Popen([sys.executable, "-c", WRITING, name], **pipes, env=environment) as other:
+    with subprocess.Popen([sys.executable, "-c", WRITING, str(folder)], **pipes, env=environment) as other:
         assert other.stdout.readline() == "writing\n"
         with pytest.raises(FileExistsError, match="another process is writing to the run .*mine"):
-            Run.start(name, Settings(), overwrite=True)
+            Run.start(str(folder), Settings(), overwrite=True)
         other.kill()
-    Run.start(name, Settings(), overwrite=True)
+    Run.start(str(folder), Settings(), overwrite=True)
+    with pytest.raises(filelock.Timeout):
+        lock_of(folder).acquire(timeout=0)
 
 
 def test_an_unfinished_run_says_how_to_finish_it():

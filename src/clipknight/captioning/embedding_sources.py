@@ -8,7 +8,8 @@ from pathlib import Path
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import image_embeddings, subregion_embeddings
-from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.settings import MINILM
 from clipknight.ensemble.predictors import PREDICTORS, load_predictor

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clipknight.data.delimited import read_delimited
+from clipknight.data.media import find_media
+from clipknight.data.videos import is_video
 from clipknight.messages import a_few
 from clipknight.paths import existing
 
@@ -36,6 +38,21 @@ def read_questions(path: str | Path) -> pd.DataFrame:
         if (blank := table.numbers[(rows[name].str.strip() == "").to_numpy()]).size:
             raise ValueError(f"{path}: no {name} on line {a_few(blank)}")
     return rows if "kind" in rows else rows.assign(kind=EVERY)
+
+
+def asked_in_a_file(path: str | Path, folder: str | Path = "") -> pd.DataFrame:
+    """As `read_questions`, with the path of each row's image, which may lie in `folder`."""
+    rows = read_questions(path)
+    return rows.assign(path=image_files(rows["image"], folder, path))
+
+
+def asked_of_each_image(question: str, paths: Sequence[str]) -> pd.DataFrame:
+    """The same rows for one question about each image in `paths`, files and folders. ValueError for a video."""
+    media = find_media(paths)
+    if videos := [name for name, path in media.items() if is_video(path)]:
+        raise ValueError(f"questions are about images, not videos: {a_few(videos)}")
+    rows = pd.DataFrame({"image": list(media), "path": list(media.values())}, dtype="str")
+    return rows.assign(question=question, kind=EVERY)
 
 
 def image_files(names: pd.Series, folder: str | Path, table: str | Path) -> pd.Series:

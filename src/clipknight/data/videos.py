@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
-from clipknight.data.video_decoding import UnreadableVideo, evenly_spaced_frames
+from clipknight.data.video_decoding import evenly_spaced_frames
+from clipknight.data.video_timeline import UnreadableVideo
 from clipknight.files import atomic_folder
 from clipknight.messages import a_few, advice
 from clipknight.paths import outputs

@@ -5,24 +5,22 @@ weight leads to another folder, never to a stale row.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clipknight.data.datasets import Dataset
-from clipknight.data.images import UnreadableImage, may_be_scaled, read_image
+from clipknight.data.images import may_be_scaled
 from clipknight.devices import pick_precision
-from clipknight.embedding.cached_rows import cached, unreadable_or_nan
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.cached_rows import cached
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.image_encoding import encoded_batches
 from clipknight.embedding.settings import MINILM
 from clipknight.embedding.subregions import subregion_features
 from clipknight.paths import outputs
-from clipknight.processes import of_all_processes, process_index, stretches_of
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
 
@@ -97,7 +95,7 @@ def _images(
     folder = _cache_folder(cache, dataset, of, encoder.name, fingerprint, rows)
 
     def batches(start: int, stop: int) -> Iterator[np.ndarray]:
-        return _encoded_batches(encoder, encode, paths[start:stop], batch_size, workers)
+        return encoded_batches(encoder, encode, paths[start:stop], batch_size, workers)
 
     meta = {"encoder": encoder.name, "fingerprint": fingerprint, "of": of, "dataset": dataset.name}
     return cached(folder, dataset.ids, batches, batch_size, meta, paths, skip_unreadable, parts)
@@ -146,47 +144,6 @@ def target_fingerprint(target_encoder) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
-
-
-def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 64, workers: int = 2) -> np.ndarray:
-    """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages.
-
-    Several processes share the images out; each of them gets all rows.
-    """
-    start, stop = stretches_of(len(paths), batch_size)[process_index()]
-    own = _encoded_batches(encoder, encoder.encode_pixels, paths[start:stop], batch_size, workers)
-    vectors = np.concatenate(of_all_processes(list(own)))
-    if np.isnan(vectors[:, 0]).any():
-        raise unreadable_or_nan([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))])
-    return vectors
-
-
-def _encoded_batches(
-    encoder: ClipEncoder, encode: Callable, paths: Sequence[str], batch_size: int, workers: int
-) -> Iterator[np.ndarray]:
-    """Rows `encode` gives for the pixels of `paths`, in that order, a batch at a time; NaN for an unreadable image."""
-    workers = workers if len(paths) > batch_size else 0
-    images = _Pixels(paths, encoder.preprocess, encoder.decoded_size)
-    for pixels, readable in DataLoader(images, batch_size, num_workers=workers):
-        vectors = encode(pixels)
-        vectors[~readable.numpy()] = np.nan
-        yield vectors
-
-
-class _Pixels(TorchDataset):
-    def __init__(self, paths: Sequence[str], preprocess: Callable, decoded_size: int):
-        self.paths, self.preprocess, self.decoded_size = paths, preprocess, decoded_size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, bool]:
-        try:
-            return self.preprocess(read_image(self.paths[i], self.decoded_size)), True
-        except UnreadableImage:
-            from PIL import Image
-
-            return torch.zeros_like(self.preprocess(Image.new("RGB", (64, 64)))), False
 
 
 def _captions(

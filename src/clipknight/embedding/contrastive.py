@@ -2,7 +2,7 @@
 
 from clipknight.embedding.cache import caption_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.processes import process_count, process_index
 
 import numpy as np

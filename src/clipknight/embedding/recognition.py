@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.data.text_files import read_text
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.packaged_clip import PACKAGED, packaged_classifier
 

@@ -3,44 +3,18 @@
 Rows count at length 1. A member that is unsure of a row gives it shorter, and then it counts the less.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.embeddings import CHUNK_ROWS, Embeddings, unit
+from clipknight.ensemble.members import aligned_members
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.messages import a_few
 from clipknight.training.runs import Run
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import minimize
 from sklearn.model_selection import GroupKFold
-
-
-def open_members(names: Sequence[str]) -> dict[str, Run]:
-    """The members' runs by name. ValueError for fewer than two, or for one given twice."""
-    runs = [Run.open(name) for name in names]
-    if len(runs) < 2:
-        raise ValueError(f"a blend needs two members or more, not {len(runs)} ({a_few(names)}): --members a b")
-    folders = [run.folder.resolve() for run in runs]
-    twice = [run.name for run, folder in zip(runs, folders) if folders.count(folder) > 1]
-    if twice:
-        raise ValueError(f"a member is given twice: {a_few(twice)}; to weigh it more use --weights")
-    return {run.name: run for run in runs}
-
-
-def aligned_members(members: Mapping[str, Embeddings]) -> dict[str, Embeddings]:
-    """All members' predictions in the row order of the first. ValueError when ids or dimensions differ."""
-    if len({member.dim for member in members.values()}) > 1:
-        dims = ", ".join(f"{name} {member.dim}" for name, member in members.items())
-        raise ValueError(f"the members' predictions differ in length: {dims}; blend runs of one target encoder")
-    wanted = pd.Index(pd.unique(np.concatenate([member.ids for member in members.values()])))
-    lacking = {name: wanted.difference(pd.Index(member.ids)) for name, member in members.items()}
-    if any(map(len, lacking.values())):
-        listed = "; ".join(f"{name} lacks {len(ids):,} ({a_few(ids, 3)})" for name, ids in lacking.items() if len(ids))
-        raise ValueError(f"the members predict different images, {len(wanted):,} in all: {listed}")
-    first = next(iter(members.values()))
-    return {name: member.aligned_to(first.ids) for name, member in members.items()}
 
 
 def blend(members: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

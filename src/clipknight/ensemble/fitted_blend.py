@@ -1,14 +1,16 @@
-"""A blend with all that was fitted for it: out-of-fold rows of valid, and what blends any other rows."""
+"""A blend with all that was fitted for it: out-of-fold rows of valid, their scores, and what blends any other rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.splits import similarity_groups
 from clipknight.ensemble.bands import BandBlend, cross_fitted_bands, fit_bands, principal_components
 from clipknight.ensemble.blending import blend, cross_fitted, fit_weights
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +82,21 @@ def with_bands(
     rows, fold_bands = cross_fitted_bands(members, target_sums, components, fitted.fold)
     bands = fit_bands(members, target_sums, components)
     return replace(fitted, rows=rows, bands=bands, fold_bands=fold_bands)
+
+
+def score_table(
+    fitted: FittedBlend, members: Mapping[str, Embeddings], train: CaptionedDataset, valid: CaptionedDataset
+) -> pd.DataFrame:
+    """Avg-Cos of each member, with its weight, of the blend, and of what the blend must beat, on all pairs of valid."""
+
+    def scored(rows: np.ndarray) -> float:
+        return valid.avg_cos(Embeddings(valid.dataset.ids, rows))
+
+    rows = [(name, scored(member.vectors), weight) for (name, member), weight in zip(members.items(), fitted.weights)]
+    mean = np.repeat(train.mean_targets().mean(axis=0, keepdims=True), len(valid.dataset), axis=0)
+    equal = blend([member.vectors for member in members.values()], np.full(len(members), 1 / len(members)))
+    rows += [("mean training target", scored(mean), None)]  # the floor: one answer for all
+    rows += [("equal weights", scored(equal), None), (f"ensemble ({fitted.fitting})", scored(fitted.weighted), None)]
+    if fitted.bands:
+        rows += [(f"bands ({fitted.fitting})", scored(fitted.rows), None)]
+    return pd.DataFrame(rows, columns=["member", "avg_cos", "weight"])

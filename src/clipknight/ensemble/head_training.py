@@ -1,7 +1,7 @@
 """Model A's loss, and the first stage of its training: the head alone on cached image embeddings."""
 
-from clipknight.training.learning_rates import new_layer_groups
-from clipknight.training.state import CLIP_NORM, warmed_up_adamw
+from clipknight.training.learning_rates import new_layer_groups, warmed_up_adamw
+from clipknight.training.state import CLIP_NORM
 
 import numpy as np
 import torch

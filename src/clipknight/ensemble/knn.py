@@ -1,17 +1,12 @@
 """Model B: nearest-neighbour regression weighted by distance (Che et al. 2023, eq. 4-5), a scikit-learn estimator."""
 
-import json
 import math
 from numbers import Integral, Real
-from pathlib import Path
 
 from clipknight.embedding.embeddings import unit
 from clipknight.ensemble.neighbor_search import NeighborSearch, build_index, comparable
 from clipknight.ensemble.settings import INDEX_PARAMS
-from clipknight.files import atomic_folder
-from clipknight.saved_files import read_array, read_description
 
-import faiss
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -80,16 +75,22 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Keys X (n, d), their values y (n,) or (n, t)."""
-        self._check_parameters()
+        self.check_parameters()
         if issparse(y):
             raise TypeError("y is sparse: give it as a dense array")
         # No target dtype: rows are brought to float32 in chunks below, so that a mapped file is not read into memory.
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
-        self.keys_ = comparable(X, self.metric)
-        self.values_ = np.ascontiguousarray(y, dtype=np.float32 if y.dtype == np.float32 else np.float64)
-        approximate = self.index != "exact"
-        self.index_ = build_index(self.keys_, self.index, self.index_params or {}) if approximate else None
-        self._neighbors = NeighborSearch(self.keys_, self.metric, self.index_)
+        keys = comparable(X, self.metric)
+        values = np.ascontiguousarray(y, dtype=np.float32 if y.dtype == np.float32 else np.float64)
+        return self.hold(
+            keys, values, None if self.index == "exact" else build_index(keys, self.index, self.index_params or {})
+        )
+
+    def hold(self, keys, values, index):
+        """Be fitted on keys (n, d) as `comparable` gives them, and their values; `index` is faiss's, None for exact."""
+        self.keys_, self.values_, self.index_ = keys, values, index
+        self._neighbors = NeighborSearch(keys, self.metric, index)
+        self.n_features_in_ = keys.shape[1]
         return self
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
@@ -153,40 +154,6 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         hits = sum(int((d <= true[:, -1:]).sum()) for (_, d, _), (_, true, _) in zip(answer, truth, strict=True))
         return hits / (len(queries) * k)
 
-    def to_folder(self, folder):
-        """Write keys, values, parameters and index into `folder`, which appears whole; nothing is pickled."""
-        check_is_fitted(self)
-        if callable(self.weights):
-            raise ValueError("weights is a function, which a folder cannot hold: use 'inverse' or 'uniform'")
-        with atomic_folder(folder) as temporary:
-            np.save(temporary / "keys.npy", self.keys_)
-            np.save(temporary / "values.npy", self.values_)
-            if self.index_ is not None:
-                faiss.write_index(self.index_, str(temporary / "index.faiss"))
-            text = json.dumps(self.get_params(), indent=1, default=lambda number: number.item())
-            (temporary / "params.json").write_text(text, encoding="utf-8")
-
-    @classmethod
-    def from_folder(cls, folder):
-        """Read what `to_folder` wrote, keys and values memory-mapped. Errors: those of `saved_files`."""
-        folder, remedy = Path(folder), "fit it again, as src/train_b.py --overwrite does"
-        types = {"index": (str,), "index_params": (dict, type(None)), "n_neighbors": (int, type(None))}
-        params = read_description(folder / "params.json", remedy, **types)
-        if unknown := set(params) - set(cls().get_params()):
-            raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {remedy}")
-        knn = cls(**params)
-        knn._check_parameters()
-        knn.keys_ = read_array(folder / "keys.npy", remedy)
-        dtypes = ("float32", "float64")
-        knn.values_ = read_array(folder / "values.npy", remedy, len(knn.keys_), ndims=(1, 2), dtypes=dtypes)
-        for name, array in (("keys", knn.keys_), ("values", knn.values_)):
-            if not np.isfinite([array.min(), array.max()]).all():  # without a copy of what may be larger than memory
-                raise ValueError(f"{folder / name}.npy holds NaN or infinity: {remedy}")
-        knn.index_ = None if knn.index == "exact" else _read_index(folder / "index.faiss", knn.keys_.shape, remedy)
-        knn._neighbors = NeighborSearch(knn.keys_, knn.metric, knn.index_)
-        knn.n_features_in_ = knn.keys_.shape[1]
-        return knn
-
     def _queries(self, X):
         """Query rows, and the row of the key that each of them leaves out (None: each may find all keys)."""
         check_is_fitted(self)
@@ -219,7 +186,8 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         return int(k)
 
-    def _check_parameters(self):
+    def check_parameters(self):
+        """ValueError, with what is allowed, for the first that is not."""
         params, known = self.index_params or {}, INDEX_PARAMS.get(self.index, ())
         weighs = callable(self.weights) or self.weights in ("inverse", "uniform")
         checks = [
@@ -240,16 +208,3 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 def _is_number(value, kind, least):
     return isinstance(value, kind) and not isinstance(value, bool) and least <= value < math.inf
-
-
-def _read_index(file, shape, remedy):
-    """faiss's index of the keys of that shape. ValueError for a broken file, and for an index of other keys."""
-    try:
-        index = faiss.read_index(str(file))
-    except RuntimeError as error:  # whose words name faiss's own source
-        raise ValueError(f"{file} is no whole index: {remedy}") from error
-    if (index.ntotal, index.d) != shape:
-        raise ValueError(
-            f"{file} has {index.ntotal:,} rows of {index.d}, the keys are {shape[0]:,} of {shape[1]}: {remedy}"
-        )
-    return index

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipknight.data.datasets import Dataset
-from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.heads import make_head
 from clipknight.ensemble.settings import HEADS

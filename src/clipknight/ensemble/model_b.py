@@ -3,7 +3,7 @@
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.saved_knn import load_knn
 from clipknight.ensemble.views import image_predictions
 
 
@@ -19,7 +19,7 @@ class ModelBPredictor:
                 f"run {run.name!r} was fitted on another version of encoder {settings['encoder']!r} "
                 f"({fitted}): fit it again with src/train_b.py --overwrite"
             )
-        self.knn = DistanceWeightedKNN.from_folder(run.folder / "best")
+        self.knn = load_knn(run.folder / "best")
         self.flip_tta = settings.get("flip_tta", False)
         self.tta_sizes = settings.get("tta_sizes", [])
         self.name = run.name

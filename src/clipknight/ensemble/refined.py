@@ -2,8 +2,8 @@
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.predictors import load_predictor
+from clipknight.ensemble.saved_knn import load_knn
 from clipknight.training.runs import Run
 
 
@@ -16,7 +16,7 @@ class RefinedPredictor:
 
     def __init__(self, run: Run, device: str = "auto"):
         self.source = load_predictor(Run.open(run.settings["from_"]), device)
-        self.knn = DistanceWeightedKNN.from_folder(run.folder / "best")
+        self.knn = load_knn(run.folder / "best")
         self.name = run.name
 
     def predict(

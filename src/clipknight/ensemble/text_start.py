@@ -4,7 +4,7 @@ In a joint space an image lies where its captions do but for the modality gap (L
 a large corpus of captions is a first guess at what images mean, before any image has been seen with its captions.
 """
 
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.corpora import Corpus, corpus_embeddings
 
 import numpy as np

@@ -4,7 +4,7 @@ import math
 
 from clipknight.data.datasets import Dataset
 from clipknight.data.images import middle_of_strip, read_image
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.processes import process_count
 from clipknight.training.batches import EpochBatches
 

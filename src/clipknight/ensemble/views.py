@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import image_embeddings
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings, unit
 
 import numpy as np

@@ -4,13 +4,14 @@ The image enters its prompt in one of two ways: as text, what Knight says of it 
 embedding; or as the vectors of a run's mapper, where the run was trained to make that very language model caption.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipknight.captioning.captioner import Captioner, CaptionOptions, ImageVectors
 from clipknight.methods.instruction_model import IMAGE, InstructionModel
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 PROMPT = "{image}Question: {question} Short answer:"  # MacCap's
@@ -59,6 +60,24 @@ def prompts(shown: Shown, questions: Sequence[str]) -> list[str]:
         PROMPT.format(image=text, question=" ".join(question.split()))
         for text, question in zip(shown.texts, questions, strict=True)
     ]
+
+
+def answers(
+    model: InstructionModel,
+    shown: Shown,
+    rows: pd.DataFrame,
+    among: Mapping[str, Sequence[str]],
+    max_new_tokens: int = 10,
+    calibrate: bool = False,
+) -> list[str]:
+    """An answer to each question of `rows`: one `among` those for its kind or, where that is empty, free text."""
+    if not among:
+        return answered(model, shown, rows["question"].tolist(), max_new_tokens)
+    said = np.empty(len(rows), dtype=object)
+    for kind, places in rows.groupby("kind", sort=False).indices.items():
+        asked = rows["question"].iloc[places].tolist()
+        said[places] = chosen(model, shown.of(places), asked, among[kind], calibrate)
+    return said.tolist()
 
 
 def answered(model: InstructionModel, shown: Shown, questions: Sequence[str], max_new_tokens: int = 10) -> list[str]:

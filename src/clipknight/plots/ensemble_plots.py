@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 from clipknight.data.images import read_image
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.ensemble.training_images import TrainingImages, training_transform
 from clipknight.plots.error_analysis import binned, calibration_error
 from clipknight.plots.labels import label, shown

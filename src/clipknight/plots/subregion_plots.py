@@ -1,7 +1,7 @@
 """Pictures of sub-regions on a photograph, and of the gap between images and their captions."""
 
 from clipknight.data.images import read_image
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.subregions import subregion_features
 from clipknight.plots.labels import shown

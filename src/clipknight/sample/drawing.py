@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from clipknight.sample.backgrounds import background, soften
+from clipknight.sample.backgrounds import background
 from clipknight.sample.objects import sprite
 from clipknight.sample.pen import COLOURS
+from clipknight.sample.scenery import soften
 from clipknight.sample.scenes import Placed, Scene
 from clipknight.sample.styles import FILTERS
 from clipknight.sample.world import FEET, THINGS

@@ -6,7 +6,8 @@ from dataclasses import replace
 from clipknight.data.datasets import image_folder
 from clipknight.data.result_files import by_known_id
 from clipknight.embedding.cache import image_embeddings
-from clipknight.embedding.clip import ClipEncoder, load_clip
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.embedding.metrics import avg_cos, pair_cosines
 

@@ -1,13 +1,15 @@
-"""Which parameters learn, and how fast: layer by layer in an image tower, at one rate in new layers."""
+"""Which parameters learn, and how fast: layer by layer in an image tower, at one rate in new layers, warmed up."""
 
 from collections.abc import Iterable
 
-from clipknight.embedding.clip import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.packaged_clip import PACKAGED
 from clipknight.processes import in_main_process
 
 import timm.optim
+import torch
 from torch import nn
+from transformers import get_cosine_schedule_with_warmup
 
 # timm's towers say how their parameters stack; open_clip's own do not, so they are told here, in timm's terms.
 VIT_LAYERS = {
@@ -61,3 +63,9 @@ def new_layer_groups(modules: Iterable[nn.Module], lr: float, weight_decay: floa
     """One optimizer group for heads and projections."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     return [{"params": parameters, "lr": lr, "weight_decay": weight_decay}]
+
+
+def warmed_up_adamw(groups: Iterable[dict], steps: int, warmup: float) -> tuple:
+    """AdamW, and its schedule: a rate that rises for the share `warmup` of the steps, then a cosine to zero."""
+    optimizer = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: on CPUs too
+    return optimizer, get_cosine_schedule_with_warmup(optimizer, int(warmup * steps), steps)

@@ -5,39 +5,20 @@ metrics.jsonl   one line an event                  last/        to resume       
 predictions/<split>/                               rows of id + vector, what the blend and the submission read
 """
 
-import dataclasses
 import json
-import os
-import platform
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipknight import __version__
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.files import atomic_file
 from clipknight.paths import existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import Description, read_description
-from clipknight.settings import changes_result, load_settings, same, save_settings
+from clipknight.settings import load_settings, save_settings
+from clipknight.training.event_log import append_event, read_events, rewrite_events
+from clipknight.training.run_descriptions import INFO, SETTINGS, changed_settings, kind_of, machine, script_of
 from clipknight.training.run_folders import OWN, check_name, claim, clear, refuse_unless_free, release
-
-# Runs made before 0.4.0 name the class that predicts, by the place it had then.
-SCRIPTS_OF_RUNS = ("train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend", "refine", "recognise")
-KINDS_OF_OLD_RUNS = {
-    "clipknight.model_a:ModelAPredictor": "model_a",
-    "clipknight.model_b:ModelBPredictor": "model_b",
-    "clipknight.blending:BlendPredictor": "blend",
-    "clipknight.stacking:StackPredictor": "bands",
-}
-# The types of what run.json says, and of those settings that other scripts than the run's own read.
-INFO = dict.fromkeys(("script", "kind", "predictor", "weights_from", "encoder_fingerprint"), (str,))
-INFO |= dict.fromkeys(("members", "weights", "space"), (list,)) | {"finished": (bool,)}
-INFO |= dict.fromkeys(("summary", "dataset"), (dict,))
-SETTINGS = dict.fromkeys(("data", "encoder", "target_encoder", "precision", "features", "from_", "decoder"), (str,))
-SETTINGS |= dict.fromkeys(("space", "corpus_separator", "image_column", "caption_column", "split_column"), (str,))
-SETTINGS |= {"corpus": (list,), "corpus_share": (int, float), "seed": (int,), "flip_tta": (bool,), "tta_sizes": (list,)}
 
 
 @dataclass(frozen=True)
@@ -124,15 +105,12 @@ class Run:
     @property
     def kind(self) -> str:
         """What the folder holds, see `start`; "" for an old run of another kind than those that predict."""
-        info = self.info
-        return info.get("kind") or KINDS_OF_OLD_RUNS.get(info.get("predictor", ""), "")
+        return kind_of(self.info)
 
     def to_finish(self) -> str:
         """What to say of a run that was killed or is still being made."""
         way = "--resume" if (self.folder / "last").is_dir() else "--overwrite"
-        script = self.info.get("script")
-        script = f"src/{script}.py" if script in SCRIPTS_OF_RUNS else "the script that made it"
-        return f"it is not finished: go on with {script} --run {self.name} {way}"
+        return f"it is not finished: go on with {script_of(self.info)} --run {self.name} {way}"
 
     @property
     def finished(self) -> bool:
@@ -144,33 +122,23 @@ class Run:
             self._write_info({**self.info, "finished": True, "summary": summary})
             release(self.folder)
 
+    @property
+    def _event_log(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
     def log(self, **event) -> None:
         """Append one line to `metrics.jsonl`."""
-        if not in_main_process():
-            return
-        path = self.folder / "metrics.jsonl"
-        cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")  # by a kill: leave that line behind
-        with open(path, "a", encoding="utf-8") as file:
-            file.write("\n" * cut_short + json.dumps({"time": round(time.time(), 1), **event}) + "\n")
+        if in_main_process():
+            append_event(self._event_log, event)
 
     def events(self) -> list[dict]:
         """All logged lines, in order; a line cut short by a kill is left out."""
-        file = self.folder / "metrics.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        whole = [(number, line) for number, line in enumerate(lines, 1) if line.endswith("}")]
-        try:
-            return [json.loads(line) for number, line in whole]
-        except ValueError as error:
-            raise ValueError(f"{file} holds a line that is no JSON ({error}): delete that line") from error
+        return read_events(self._event_log)
 
-    def forget_events_after(self, **position) -> None:
-        """Drop logged lines beyond the resumed position, so that a resumed log equals an unbroken one."""
-        if not in_main_process():
-            return
-        (key, limit) = next(iter(position.items()))
-        kept = [event for event in self.events() if event.get(key, 0) <= limit]
-        with atomic_file(self.folder / "metrics.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+    def forget_events_after(self, epoch: int) -> None:
+        """Drop logged lines beyond the resumed epoch, so that a resumed log equals an unbroken one."""
+        if in_main_process():
+            rewrite_events(self._event_log, [event for event in self.events() if event.get("epoch", 0) <= epoch])
 
     def save_predictions(self, split: str, predictions: Embeddings) -> None:
         if in_main_process():
@@ -209,37 +177,13 @@ class Run:
 
     def made_with(self, settings) -> bool:
         """Whether the run's settings are these, save for what changes no result."""
-        return not self._changed(settings)
-
-    def _changed(self, settings) -> list[str]:
-        fields, no_factory = dataclasses.fields(settings), dataclasses.MISSING
-        defaults = {f.name: f.default if f.default_factory is no_factory else f.default_factory() for f in fields}
-        before = {**defaults, **self.settings}  # a setting that the run does not know yet had its default's effect
-        return [
-            f"{field.name} {before.get(field.name)!r} -> {getattr(settings, field.name)!r}"
-            for field in fields
-            if changes_result(field) and not same(field, before.get(field.name), getattr(settings, field.name))
-        ]
+        return not changed_settings(self.settings, settings)
 
     def _check_same(self, settings) -> None:
         """A resumed run must go on with what it was started with."""
-        if changed := self._changed(settings):
+        if changed := changed_settings(self.settings, settings):
             raise ValueError(f"{self.folder} was started with other settings: {'; '.join(changed)}")
 
     def _write_info(self, info: dict) -> None:
         with atomic_file(self.folder / "run.json") as temporary:
             temporary.write_text(json.dumps(info, indent=1), encoding="utf-8")
-
-
-def machine() -> dict:
-    """What a number was measured on."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "clipknight": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "gpu": gpu,
-    }

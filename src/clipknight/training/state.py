@@ -1,11 +1,12 @@
 """A training's state: model, optimizer, schedule, averaged weights and place in the data, which make a resume exact."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from clipknight.files import atomic_file
 from clipknight.processes import in_main_process
 from clipknight.saved_files import read_checkpoint
+from clipknight.training.learning_rates import warmed_up_adamw
 from clipknight.training.runs import Run
 
 import torch
@@ -14,16 +15,9 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import get_cosine_schedule_with_warmup
 
 START = -1  # the epoch in which nothing is learnt: the model is scored as it starts
 CLIP_NORM = 1.0
-
-
-def warmed_up_adamw(groups: Iterable[dict], steps: int, warmup: float) -> tuple:
-    """AdamW, and its schedule: a rate that rises for the share `warmup` of the steps, then a cosine to zero."""
-    optimizer = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: on CPUs too
-    return optimizer, get_cosine_schedule_with_warmup(optimizer, int(warmup * steps), steps)
 
 
 def mixed(precision: torch.dtype) -> str:

@@ -1,0 +1,58 @@
+"""A fitted KNN as a folder: keys, values, parameters and index; nothing is pickled."""
+
+import json
+from pathlib import Path
+
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.files import atomic_folder
+from clipknight.saved_files import read_array, read_description
+
+import faiss
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+REMEDY = "fit it again, as src/train_b.py --overwrite does"
+
+
+def save_knn(knn: DistanceWeightedKNN, folder: str | Path) -> None:
+    """Write what `load_knn` reads into `folder`, which appears whole. ValueError where a function gives the weights."""
+    check_is_fitted(knn)
+    if callable(knn.weights):
+        raise ValueError("weights is a function, which a folder cannot hold: use 'inverse' or 'uniform'")
+    with atomic_folder(folder) as temporary:
+        np.save(temporary / "keys.npy", knn.keys_)
+        np.save(temporary / "values.npy", knn.values_)
+        if knn.index_ is not None:
+            faiss.write_index(knn.index_, str(temporary / "index.faiss"))
+        text = json.dumps(knn.get_params(), indent=1, default=lambda number: number.item())
+        (temporary / "params.json").write_text(text, encoding="utf-8")
+
+
+def load_knn(folder: str | Path) -> DistanceWeightedKNN:
+    """Read what `save_knn` wrote, keys and values memory-mapped. Errors: those of `saved_files`."""
+    folder = Path(folder)
+    types = {"index": (str,), "index_params": (dict, type(None)), "n_neighbors": (int, type(None))}
+    params = read_description(folder / "params.json", REMEDY, **types)
+    if unknown := set(params) - set(DistanceWeightedKNN().get_params()):
+        raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {REMEDY}")
+    knn = DistanceWeightedKNN(**params)
+    knn.check_parameters()
+    keys = read_array(folder / "keys.npy", REMEDY)
+    values = read_array(folder / "values.npy", REMEDY, len(keys), ndims=(1, 2), dtypes=("float32", "float64"))
+    for name, array in (("keys", keys), ("values", values)):
+        if not np.isfinite([array.min(), array.max()]).all():  # without a copy of what may be larger than memory
+            raise ValueError(f"{folder / name}.npy holds NaN or infinity: {REMEDY}")
+    return knn.hold(keys, values, None if knn.index == "exact" else _read_index(folder / "index.faiss", keys.shape))
+
+
+def _read_index(file: Path, shape: tuple[int, int]) -> faiss.Index:
+    """faiss's index of the keys of that shape. ValueError for a broken file, and for an index of other keys."""
+    try:
+        index = faiss.read_index(str(file))
+    except RuntimeError as error:  # whose words name faiss's own source
+        raise ValueError(f"{file} is no whole index: {REMEDY}") from error
+    if (index.ntotal, index.d) != shape:
+        raise ValueError(
+            f"{file} has {index.ntotal:,} rows of {index.d}, the keys are {shape[0]:,} of {shape[1]}: {REMEDY}"
+        )
+    return index

@@ -1,0 +1,64 @@
+import pickle
+
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.saved_knn import load_knn, save_knn
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def data():
+    """600 keys in 12 loose clusters, their values, 90 queries."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((12, 24))
+    keys = centres[rng.integers(12, size=600)] + 0.7 * rng.standard_normal((600, 24))
+    queries = centres[rng.integers(12, size=90)] + 0.7 * rng.standard_normal((90, 24))
+    return keys, rng.standard_normal((600, 5)), queries
+
+
+@pytest.mark.parametrize("index", ["exact", "ivf", "hnsw"])
+def test_saved_and_loaded_predicts_the_same(data, index, tmp_path):
+    keys, values, queries = data
+    keys[5] = 0
+    knn = DistanceWeightedKNN(n_neighbors=np.int64(12), delta=1e-3, index=index).fit(keys, values)
+    save_knn(knn, tmp_path / "knn")
+    loaded = load_knn(tmp_path / "knn")
+    assert loaded.get_params() == knn.get_params()
+    np.testing.assert_array_equal(loaded.predict(queries), knn.predict(queries))
+    if index == "exact":  # an approximate search may not meet the zero row
+        whole = loaded.kneighbors(queries, 600)[0]
+        np.testing.assert_array_equal(whole, knn.kneighbors(queries, 600)[0])
+    np.testing.assert_array_equal(loaded.predict(), knn.predict())
+    assert isinstance(loaded.keys_, np.memmap) and isinstance(loaded.values_, np.memmap)
+    expected = {"keys.npy", "values.npy", "params.json", "index.faiss"}
+    expected -= {"index.faiss"} if index == "exact" else set()
+    assert {path.name for path in (tmp_path / "knn").iterdir()} == expected
+    save_knn(loaded, tmp_path / "knn")  # over the very files it is mapped from
+    again = load_knn(tmp_path / "knn")
+    np.testing.assert_array_equal(again.predict(queries), knn.predict(queries))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(knn)).predict(queries), knn.predict(queries))
+    with pytest.raises(ValueError, match="24 features"):
+        loaded.predict(queries[:, :7])
+
+
+def test_what_a_folder_cannot_hold_or_does_not(data, tmp_path):
+    knn = DistanceWeightedKNN(weights=lambda distances: 1 / (1 + distances)).fit(*data[:2])
+    with pytest.raises(ValueError, match="weights is a function"):
+        save_knn(knn, tmp_path / "knn")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError, match="params.json"):
+        load_knn(tmp_path / "knn")
+
+
+def test_a_saved_index_that_is_cut_or_of_other_keys(data, tmp_path):
+    keys, values, _ = data
+    for name, rows in (("whole", 600), ("fewer", 500)):
+        save_knn(DistanceWeightedKNN(5, index="ivf").fit(keys[:rows], values[:rows]), tmp_path / name)
+    index = tmp_path / "whole" / "index.faiss"
+    index.write_bytes((tmp_path / "fewer" / "index.faiss").read_bytes())
+    with pytest.raises(ValueError, match="index.faiss has 500 rows of .* the keys are 600 of .*: fit it again"):
+        load_knn(tmp_path / "whole")
+    index.write_bytes(index.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="index.faiss is no whole index: fit it again"):
+        load_knn(tmp_path / "whole")
