@@ -55,6 +55,7 @@ from clipknight.files import atomic_file
 from clipknight.preparation import prepare_process
 from clipknight.training.run_datasets import description, with_dataset_of
 from clipknight.training.runs import Run
+from clipknight.waiting import waiting
 
 import numpy as np
 import pandas as pd
@@ -82,9 +83,10 @@ def main(argv=None) -> float:
     if given is not None:
         fitted = with_weights(vectors, given)
     else:
-        fitted = fit_blend(vectors, valid, s.folds, s.similarity, s.seed)
-        if s.method == "bands":
-            fitted = with_bands(fitted, vectors, train, valid)
+        with waiting(f"fitting the weights on {s.folds} folds"):
+            fitted = fit_blend(vectors, valid, s.folds, s.similarity, s.seed)
+            if s.method == "bands":
+                fitted = with_bands(fitted, vectors, train, valid)
     table = score_table(fitted, members, train, valid)
 
     run = save(fitted, members, test_members, table, valid, s, description(made_on))

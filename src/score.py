@@ -10,7 +10,7 @@ python src/score.py ladder flickr8k/b_frozen flickr8k/a flickr8k/ensemble --out 
 import sys
 from typing import NamedTuple
 
-from clipknight.errors import user_errors
+from clipknight.errors import early, user_errors
 from clipknight.plots.settings import LadderSettings
 from clipknight.scoring.settings import CaptionSettings, ScoreTableSettings, SeedTableSettings, SubmissionSettings
 from clipknight.settings import parse
@@ -57,7 +57,7 @@ def parse_command(argv=None):
 
 
 if __name__ == "__main__":
-    user_errors(parse_command)()  # --help and typos, before the parts load
+    early(parse_command)  # --help and typos, before the parts load
 
 from clipknight.plots.ladder import ladder_of_runs
 from clipknight.preparation import prepare_process

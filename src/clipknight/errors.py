@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from clipknight.messages import cut, script_has
 from clipknight.settings import parse
+from clipknight.waiting import clear_wait, show_wait
 
 # Packages that a feature alone needs, and the extra of pyproject.toml that installs them.
 EXTRAS = {
@@ -33,6 +34,7 @@ def user_errors(main: Callable) -> Callable:
 
     @functools.wraps(main)
     def wrapped(argv=None):
+        clear_wait()
         try:
             return main(argv)
         except KeyboardInterrupt:
@@ -49,6 +51,7 @@ def user_errors(main: Callable) -> Callable:
         except EXPECTED as error:
             raise SystemExit(f"error: {cut(message_of(error), LONGEST)}") from error
         finally:
+            clear_wait()
             script_has(None)
 
     return wrapped
@@ -56,7 +59,13 @@ def user_errors(main: Callable) -> Callable:
 
 def parse_early(settings: type, description: str, positional: str = "") -> None:
     """Answer --help, and refuse what `parse` refuses, before a script loads its parts: torch alone takes seconds."""
-    user_errors(lambda argv: parse(settings, argv, description, positional))()
+    early(lambda argv: parse(settings, argv, description, positional))
+
+
+def early(parse_words: Callable) -> None:
+    """Have the process's own words parsed for the answers that need no more than that; then say what is waited for."""
+    user_errors(parse_words)()
+    show_wait("loading torch and the libraries that build on it, a few seconds each time")
 
 
 def install(package: str) -> str:

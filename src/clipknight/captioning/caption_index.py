@@ -3,6 +3,7 @@
 from clipknight.captioning.settings import EXCLUDE
 from clipknight.embedding.corpora import Corpus
 from clipknight.embedding.embeddings import unit
+from clipknight.waiting import waiting
 
 import faiss
 import numpy as np
@@ -25,7 +26,8 @@ class CaptionIndex:
         elif kind == "ivf":
             cells = max(1, min(int(4 * rows**0.5), rows // 40))
             self.index = faiss.IndexIVFFlat(flat, dim, cells, faiss.METRIC_INNER_PRODUCT)
-            self.index.train(self.vectors[:: max(1, rows // (64 * cells))])
+            with waiting(f"sorting {rows:,} captions into {cells:,} cells"):
+                self.index.train(self.vectors[:: max(1, rows // (64 * cells))])
             self.index.nprobe = probes
         else:
             raise ValueError(f"index {kind!r} is neither exact nor ivf")

@@ -13,6 +13,7 @@ from pathlib import Path
 from clipknight.captioning.settings import COMPACT, SMOLLM2, CompactSize
 from clipknight.hub import hub_failure, prepare_loading
 from clipknight.paths import existing
+from clipknight.waiting import waiting
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import nn
@@ -37,7 +38,8 @@ def load_decoder(
     ConnectionError when the weights are neither here nor reachable; ValueError for a name that is none.
     """
     if name == COMPACT:
-        tokenizer = learn_tokenizer(captions, size.vocabulary)
+        with waiting(f"learning a tokenizer from {len(captions):,} captions"):
+            tokenizer = learn_tokenizer(captions, size.vocabulary)
         return compact_gpt2(tokenizer, size), tokenizer
     if name == SMOLLM2:
         folder, options = _smollm2()
@@ -47,8 +49,9 @@ def load_decoder(
         folder, options = name, {}
     prepare_loading(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
-        decoder = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", trust_remote_code=False, **options)
+        with waiting(f"loading the decoder {name}"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
+            decoder = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", trust_remote_code=False, **options)
     except Exception as error:  # transformers, torch, safetensors and the hub each raise their own
         raise hub_failure(
             folder if decoder_folder(name) else name, error, f"decoder {COMPACT!r}, or a local folder"

@@ -13,6 +13,7 @@ from clipknight.embedding.scaling import root_scaled
 from clipknight.files import atomic_folder
 from clipknight.messages import a_few, shortened
 from clipknight.saved_files import load_weights, read_description, read_tensors
+from clipknight.waiting import waiting
 
 import torch
 from safetensors.torch import save_file
@@ -114,7 +115,8 @@ def save_knight(
 def load_knight(folder: Path) -> tuple[Knight, PreTrainedTokenizerBase, dict]:
     """(model in evaluation mode, tokenizer, description) of a folder that `save_knight` wrote."""
     description = knight_description(folder)
-    decoder, tokenizer = _load_decoder(folder / "decoder")
+    with waiting("loading the decoder"):
+        decoder, tokenizer = _load_decoder(folder / "decoder")
     model = Knight(decoder, description["dim"], queries=description.get("queries", 0))
     load_mapper(model, folder)
     return model.eval(), tokenizer, description

@@ -3,14 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from clipknight.captioning.caption_index import CaptionIndex
-from clipknight.captioning.consensus import Consensus
 from clipknight.embedding.corpora import Corpus, caption_encoder, corpus_embeddings, read_corpus
 from clipknight.training.run_datasets import dataset_of, images_of_split
 from clipknight.training.runs import Run
+from clipknight.waiting import waiting
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from clipknight.captioning.consensus import Consensus
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class Retriever:
         return self.index.search(embeddings, k)
 
     @cached_property
-    def consensus(self) -> Consensus:
+    def consensus(self) -> "Consensus":
         """What the captions have in common with a candidate."""
-        return Consensus(self.corpus.texts)
+        with waiting(f"counting the words of {len(self.corpus):,} captions, to choose by"):
+            from clipknight.captioning.consensus import Consensus  # takes scikit-learn, which reranking alone needs
+
+            return Consensus(self.corpus.texts)

@@ -93,7 +93,7 @@ def _make(
     if in_main_process() and folder.is_dir():
         _reopen(folder, partial, ids)
     label = f"{meta['dataset']}: {meta['of']}"
-    compute_rows(partial, len(ids), batches, batch_size, label)
+    compute_rows(partial, len(ids), batches, batch_size, f"{label} (once)")
     if in_main_process():
         _keep(folder, ids, open_rows(partial, len(ids), label), meta, paths, skip_unreadable, parts)
         shutil.rmtree(partial)

@@ -16,6 +16,7 @@ from clipknight.embedding.pretrained_clip import load_pretrained
 from clipknight.embedding.settings import FEATURES, OFFLINE
 from clipknight.paths import existing
 from clipknight.saved_files import load_weights, read_description, read_tensors
+from clipknight.waiting import waiting
 
 
 def load_clip(
@@ -26,7 +27,8 @@ def load_clip(
     `features="pooled"` takes a timm tower's image embedding before its projection. ValueError with near names for an
     unknown name; ConnectionError when its weights are neither here nor reachable.
     """
-    encoder = _load_clip(name, device, precision)
+    with waiting(f"loading the encoder {name}"):
+        encoder = _load_clip(name, device, precision)
     if features == "pooled":
         if not hasattr(encoder.visual, "trunk"):
             raise ValueError(f"encoder {name!r} has no pooled features apart from its projection: use --features auto")

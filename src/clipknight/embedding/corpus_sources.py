@@ -13,6 +13,7 @@ from clipknight.data.text_files import read_text
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.errors import install
 from clipknight.paths import existing
+from clipknight.waiting import waiting
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def _coco() -> pd.DataFrame:
     if package is None:
         raise FileNotFoundError(f"the corpus {COCO!r} comes inside pycocoevalcap: {install('pycocoevalcap')}")
     jar = Path(next(iter(package.submodule_search_locations))) / "spice" / "spice-1.0.jar"
-    with zipfile.ZipFile(jar) as archive:
+    with waiting("reading COCO's 414,113 captions"), zipfile.ZipFile(jar) as archive:
         annotations = pd.DataFrame(json.loads(archive.read(COCO_CAPTIONS))["annotations"])
     annotations = annotations.sort_values(["image_id", "id"], ignore_index=True)
     return pd.DataFrame({"id": annotations["image_id"].astype("str"), "caption": annotations["caption"].astype("str")})

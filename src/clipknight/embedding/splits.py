@@ -16,8 +16,6 @@ from clipknight.processes import in_main_process, wait_for_everyone
 import faiss
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
@@ -27,6 +25,9 @@ def similarity_groups(targets: Embeddings, image_ids: np.ndarray, threshold: flo
 
     Exact range search, one block of queries at a time.
     """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     images = pd.Index(pd.unique(np.asarray(image_ids)))
     node = images.get_indexer(np.asarray(image_ids))
     index = faiss.IndexFlatIP(targets.dim)

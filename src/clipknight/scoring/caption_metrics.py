@@ -8,6 +8,7 @@ from clipknight.messages import a_few
 from clipknight.scoring.java import JavaFailed, java_path
 from clipknight.scoring.languages import warning_for
 from clipknight.scoring.settings import METRICS
+from clipknight.waiting import waiting
 
 
 def refuse_without_packages() -> None:
@@ -38,7 +39,8 @@ def caption_scores(
         print(warning, file=sys.stderr)
     ids = list(candidates)
     ends = [len(references[i]) for i in ids]
-    tokens = iter(ptb_tokens([*(candidates[i] for i in ids), *(text for i in ids for text in references[i])]))
+    with waiting("splitting the captions into words"):
+        tokens = iter(ptb_tokens([*(candidates[i] for i in ids), *(text for i in ids for text in references[i])]))
     tested = {i: next(tokens) for i in ids}
     wanted = {i: [next(tokens) for _ in range(count)] for i, count in zip(ids, ends, strict=True)}
     if not any(text for texts in wanted.values() for text in texts):
@@ -50,7 +52,8 @@ def caption_scores(
         values, _ = Bleu(4).compute_score(wanted, lists, verbose=0)
         scores |= {f"Bleu_{n}": float(value) for n, value in enumerate(values, 1)}
     if "METEOR" in metrics:
-        scores["METEOR"] = meteor(tested, wanted)
+        with waiting("METEOR, some seconds in Java"):
+            scores["METEOR"] = meteor(tested, wanted)
     if "ROUGE_L" in metrics:
         scores["ROUGE_L"] = float(Rouge().compute_score(wanted, lists)[0])
     if "CIDEr" in metrics:
@@ -66,7 +69,8 @@ def _spice_or_why_not(tested: Mapping[str, str], wanted: Mapping[str, Sequence[s
     if reason := spice_missing():
         return {"SPICE": None, "SPICE_missing": reason}
     try:
-        return {"SPICE": spice(tested, wanted)}
+        with waiting("SPICE, minutes for a thousand captions"):
+            return {"SPICE": spice(tested, wanted)}
     except JavaFailed as error:  # the other metrics stand without it
         return {"SPICE": None, "SPICE_missing": str(error)}
 

@@ -1,0 +1,35 @@
+"""What is being waited for: a line on the terminal, which goes when the wait is over. A file gets no such lines."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CLEARED = "\r\x1b[K"  # back to the line's start, and what stands there away
+_shown = False
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show `what` takes so long, such as "loading the encoder", while the block runs."""
+    show_wait(what)
+    try:
+        yield
+    finally:
+        clear_wait()
+
+
+def show_wait(what: str) -> None:
+    """Show it until `clear_wait`."""
+    global _shown
+    clear_wait()
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"{what} …", end="", file=sys.stderr, flush=True)
+        _shown = True
+
+
+def clear_wait() -> None:
+    """Take away what `show_wait` shows, if anything."""
+    global _shown
+    if _shown:
+        print(CLEARED, end="", file=sys.stderr, flush=True)
+        _shown = False
