@@ -144,7 +144,7 @@ def fine_tune(run, model, encoder, description, loader, train, valid, targets, s
         if s.captions == "one" and epoch != START:
             targets = torch.from_numpy(train.drawn_targets(np.random.default_rng((s.seed, epoch))))
         for pixels, rows in state.batches():
-            predictions = state.forward(pixels.contiguous(memory_format=torch.channels_last))
+            predictions = state.forward(pixels.contiguous(memory_format=encoder.memory_format))
             state.learn(loss(predictions, targets[rows.cpu()].to(predictions.device)))
 
         tuned = state.averaged.as_encoder(encoder)

@@ -43,7 +43,7 @@ if __name__ == "__main__":
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.contrastive import caption_keys, contrastive_loss, train_projection
+from clipknight.embedding.contrastive import caption_keys, compared, contrastive_loss, train_projection
 from clipknight.embedding.image_encoding import encode_images
 from clipknight.embedding.metrics import retrieval_recall
 from clipknight.ensemble.training_images import training_images
@@ -101,7 +101,8 @@ def fine_tune(run, encoder, loader, train, valid, keys, s) -> None:
         for pixels, rows in state.batches():
             shown = chosen[rows.cpu().numpy()]
             tokens = None if s.lock_text else encoder.tokens(captions[shown].tolist()).to(pixels.device)
-            image, text, scale = state.forward(pixels.contiguous(memory_format=torch.channels_last), tokens)[:3]
+            outputs = state.forward(pixels.contiguous(memory_format=encoder.memory_format), tokens)
+            image, text, scale = compared(outputs, model.logit_scale)
             state.learn(loss(image, keys[shown].to(image.device) if s.lock_text else text, scale))
             with torch.no_grad():
                 model.logit_scale.clamp_(0, LARGEST_SCALE)

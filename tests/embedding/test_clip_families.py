@@ -169,3 +169,15 @@ def test_the_packaged_encoders_are_what_they_were():
     assert_same(
         [encoder.encode_captions(["Two  dogs &amp; a cat"])], [encoder.encode_captions(["two dogs & amp; a cat"])]
     )
+
+
+@pytest.mark.parametrize("family", ["coca_ViT-B-32:laion2b_s13b_b90k", "MobileCLIP-S1:datacompdr"], indirect=True)
+def test_it_can_be_fine_tuned(family, coloured, colour_encoder):
+    import train_a
+    import train_clip
+
+    shared = {"data": coloured, "encoder": family, "target_encoder": colour_encoder, "run": "families/tuned"}
+    options = {"epochs": 1, "batch_size": 8, "device": "cpu", "precision": "fp32", "workers": 0}
+    argv = [f"--{name}={value}" for name, value in {**shared, **options}.items()]
+    assert 0 < train_a.main([*argv, "--head_epochs=1", "--overwrite"]) < 1
+    assert 0 < train_clip.main([*argv, "--overwrite"])["mean_recall"] <= 1

@@ -46,7 +46,7 @@ class ClipEncoder:
     activation: str = ""  # "quick_gelu" or "gelu" where that departs from the root's config in open_clip
 
     def __post_init__(self):
-        self.model.to(self.device, memory_format=torch.channels_last).eval()
+        self.model.to(self.device, memory_format=self.memory_format).eval()
         transform = image_transform_v2(self.preprocess_cfg, is_train=False)
         cropped = self.preprocess_cfg.resize_mode == "shortest"
         self.preprocess = Compose([middle_of_strip, *transform.transforms]) if cropped else transform
@@ -54,6 +54,16 @@ class ClipEncoder:
     @property
     def visual(self) -> nn.Module:
         return self.model.visual
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """channels_last, which is faster, but where it breaks torch.
+
+        On a CPU the backward of a strided 1×1 convolution of pixels, with which MobileCLIP begins, ends the process.
+        """
+        convolutions = (layer for layer in self.visual.modules() if isinstance(layer, nn.Conv2d))
+        broken = any(c.in_channels <= 4 and c.kernel_size == (1, 1) and c.stride != (1, 1) for c in convolutions)
+        return torch.contiguous_format if broken else torch.channels_last
 
     @property
     def image_size(self) -> int:
@@ -102,7 +112,7 @@ class ClipEncoder:
     def features(self, pixels: Tensor) -> Tensor:
         """Image embedding (B, D) of `pixels` (B, 3, H, W), gradients kept, not unit."""
         pixels = pixels.flip(-1) if self.mirrored else pixels
-        pixels = pixels.to(self.device, memory_format=torch.channels_last)
+        pixels = pixels.to(self.device, memory_format=self.memory_format)
         if self.projected:
             return self.model.encode_image(pixels)
         return self.visual.trunk(pixels)

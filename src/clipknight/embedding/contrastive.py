@@ -23,6 +23,16 @@ def contrastive_loss() -> ClipLoss:
     return ClipLoss(local_loss=True, gather_with_grad=True, rank=process_index(), world_size=process_count())
 
 
+def compared(outputs, logit_scale: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Image rows, caption rows (None where none were given) and scale of what an open_clip model returns.
+
+    Most return a tuple; CoCa returns a dict, which without captions lacks the scale.
+    """
+    if isinstance(outputs, dict):
+        return outputs["image_features"], outputs.get("text_features"), logit_scale.exp()
+    return outputs[:3]
+
+
 def caption_keys(encoder: ClipEncoder, data: CaptionedDataset) -> np.ndarray:
     """(M, D) caption keys: the targets where the text tower is the target encoder; cached unless it learns."""
     if encoder.captions_are_targets:

@@ -56,7 +56,7 @@ def subregion_features(encoder: ClipEncoder, pixels: Tensor, regions: int = 10, 
     ValueError for more regions than cells, and for a tower whose patches have no place in the joint space.
     """
     with torch.autocast(encoder.device.type, encoder.precision, enabled=encoder.precision != torch.float32):
-        seen = seen_by(encoder, pixels.to(encoder.device, memory_format=torch.channels_last))
+        seen = seen_by(encoder, pixels.to(encoder.device, memory_format=encoder.memory_format))
     whole, cells = (nn.functional.normalize(vectors.float(), dim=-1) for vectors in (seen.whole, seen.cells))
     if seen.attention is None:
         attention, rows = torch.einsum("bd,bnd->bn", whole, cells), cells @ cells.mT

@@ -32,7 +32,8 @@ class ModelA(nn.Module):
             self.visual.head.requires_grad_(False)  # unused: several processes would wait for its gradient
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(self.visual(pixels) if self.projected else self.visual.trunk(pixels))
+        embedded = self.visual(pixels) if self.projected else self.visual.trunk(pixels)
+        return self.head(embedded[0] if isinstance(embedded, tuple) else embedded)  # CoCa's tower gives its cells too
 
     @property
     def new_layers(self) -> list[nn.Module]:
