@@ -64,10 +64,8 @@ def main(argv=None) -> None:
     print("| decoded | to | ms an image | ratio | MB of pixels |\n|---|---|---|---|---|")
     whole = statistics.median(seconds["in full"])
     for name, (width, height) in sizes.items():
-        median = statistics.median(seconds[name])
-        print(
-            f"| {name} | {width} x {height} | {1000 * median:.0f} | {whole / median:.1f} | {width * height * 3e-6:.1f} |"
-        )
+        median, megabytes = statistics.median(seconds[name]), 3e-6 * width * height
+        print(f"| {name} | {width} x {height} | {1000 * median:.0f} | {whole / median:.1f} | {megabytes:.1f} |")
     print(f"\nleast cosine of the encoder's pixels, in full and scaled: {cosine:.5f}")
 
 

@@ -1,5 +1,6 @@
 """Which device and precision a command computes with."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ from clipknight.settings import without_effect
 if TYPE_CHECKING:
     import torch
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # for this process
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # and what torch calls them
 
 
@@ -25,8 +27,8 @@ class DeviceSettings:
 class WorkerSettings:
     """Settings of what reads"""
 
-    workers: Processes = without_effect(2)
-    """processes that read images"""
+    workers: Processes = without_effect(min(CORES, 16))
+    """processes that read images; by default as many as there are cores, 16 at most"""
 
 
 @dataclass(frozen=True, kw_only=True)
