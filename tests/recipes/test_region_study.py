@@ -117,10 +117,9 @@ def test_ways(tiny_clip):
 
 
 def test_a_study_of_fewer_images_repeats(argv, tmp_path, capsys):
-    first, again = (main([*argv, "--limit=21", f"--out={tmp_path / name}"]) for name in "ab")
+    first, again = (main([*argv, "--limit=21", f"--out={tmp_path / 'fewer'}"]) for _ in range(2))
     assert first == again and (first["images"], first["captions"]) == (21, 105)
     assert "21 images, 105 captions, 4 regions an image" in capsys.readouterr().out
-    assert main([*argv, "--limit=21", f"--out={tmp_path / 'a'}"]) == first
 
 
 def test_what_is_refused(argv, tmp_path):
