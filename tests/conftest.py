@@ -66,18 +66,20 @@ def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Pat
 
 @pytest.fixture(scope="session")
 def trained_once(made_once) -> Callable[..., None]:
-    """As `made_once`, for runs in outputs/, where each process has its own copy of them."""
+    """As `made_once`, for runs in outputs/, where each process has its own copy of them, and of what they encoded."""
+
+    def copy(names: tuple[str, ...], source: Path, target: Path) -> None:
+        for name in (*names, "embeddings"):
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
 
     def runs(names: tuple[str, ...], train: Callable[[], object]) -> None:
         def train_and_keep(folder: Path) -> None:
             train()
-            for name in names:
-                shutil.copytree(OUTPUTS / name, folder / name)
+            copy(names, OUTPUTS, folder)
 
         kept = made_once(names[-1].replace("/", "-"), train_and_keep)
-        for name in names:
-            if not (OUTPUTS / name).exists():
-                shutil.copytree(kept / name, OUTPUTS / name)
+        if not (OUTPUTS / names[-1]).exists():
+            copy(names, kept, OUTPUTS)
 
     return runs
 
