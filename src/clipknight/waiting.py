@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SHOWN_AFTER = 2.0  # seconds until a bar is shown
 CLEARED = "\r\x1b[K"  # back to the line's start, and what stands there away
 _shown = False
 

@@ -174,11 +174,11 @@ def test_blocks_cover_all_paths_and_threads_share_the_work(tmp_path, monkeypatch
     assert find_unreadable(paths, workers=2) == {str(tmp_path / "empty.jpg"): "the file is empty"}
 
 
-def test_many_images_show_a_progress_bar(tmp_path, monkeypatch, capsys):
+def test_what_takes_long_shows_a_progress_bar(tmp_path, monkeypatch, capsys):
     halves().save(tmp_path / "a.png")
     find_unreadable([tmp_path / "a.png"] * 3)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(images, "QUIET_BELOW", 3)
+    monkeypatch.setattr(images, "SHOWN_AFTER", 0)
     find_unreadable([tmp_path / "a.png"] * 3)
     assert "checking images" in capsys.readouterr().err
 

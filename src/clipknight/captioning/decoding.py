@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from clipknight.captioning.knight import Knight
+from clipknight.waiting import SHOWN_AFTER
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class Decoder:
             beams["num_return_sequences"] = count
         texts: list[str] = []
         self.model.eval()
-        with tqdm(total=len(prefixes), desc="captions", disable=len(prefixes) <= self.batch_size) as bar:
+        with tqdm(total=len(prefixes), desc="captions", delay=SHOWN_AFTER) as bar:
             for start in range(0, len(prefixes), self.batch_size):
                 vectors = self._on_device(prefixes[start : start + self.batch_size])
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):

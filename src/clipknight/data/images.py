@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clipknight.data.png_pixels import without_metadata
+from clipknight.waiting import SHOWN_AFTER
 
 import numpy as np
 from PIL import Image
@@ -27,7 +28,6 @@ NOT_PICTURES = ("EPS", "WMF", "EMF", "MPEG", "PDF")  # programs to be run, by Gh
 MAX_PIXELS = 89_478_485  # a decoded RGB image of 256 MiB, where Pillow begins to warn of decompression bombs
 MAX_ASPECT = 12  # sides; more, and resizing the short one to an encoder's size makes the long one huge
 BLOCK = 4096  # images in flight while checking
-QUIET_BELOW = 2000  # images that are checked without a progress bar
 ORIENTATION = 0x0112  # EXIF's tag, and how Pillow undoes each value
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -104,7 +104,7 @@ def find_unreadable(paths: Sequence[str | Path], workers: int | None = None) -> 
     """Decode every image in full, in `workers` threads; the paths that fail, with the reason."""
     paths = [str(path) for path in paths]
     reasons = {}
-    bar = tqdm(total=len(paths), desc="checking images", unit="img", disable=len(paths) < QUIET_BELOW)
+    bar = tqdm(total=len(paths), desc="checking images", unit="img", delay=SHOWN_AFTER)
     with bar, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(0, len(paths), BLOCK):
             block = paths[start : start + BLOCK]

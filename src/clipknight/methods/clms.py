@@ -19,6 +19,7 @@ from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training_corpus import TrainingCorpus
 from clipknight.data.caption_augmentation import WORD
 from clipknight.embedding.embeddings import unit
+from clipknight.waiting import SHOWN_AFTER
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class Concepts:
         Own are those whose words, by `row_of`, the caption has; -1 where it has fewer.
         """
         own, near = (np.empty((len(captions), count), dtype=np.int32) for _ in range(2))
-        for start in tqdm(range(0, len(captions), CHUNK_ROWS), desc="anchors", disable=len(captions) <= CHUNK_ROWS):
+        for start in tqdm(range(0, len(captions), CHUNK_ROWS), desc="anchors", delay=SHOWN_AFTER):
             part = slice(start, start + CHUNK_ROWS)
             cosines = vectors[part] @ self.vectors.T
             named = np.zeros(cosines.shape, dtype=bool)
@@ -77,7 +78,7 @@ def common_nouns(captions: Sequence[str], most: int) -> tuple[list[str], dict[st
 
     met, noun = Counter(), Counter()
     sample = captions[:: -(-len(captions) // TAGGED)]
-    for caption in tqdm(sample, desc="nouns", unit="caption", disable=len(sample) < 1000):
+    for caption in tqdm(sample, desc="nouns", unit="caption", delay=SHOWN_AFTER):
         words = WORD.findall(caption.lower())
         for word, part in tag(" ".join(words), tokenize=False) if words else ():
             met[word] += 1

@@ -40,7 +40,7 @@ class GuidedSearch:
         texts: list[str] = []
         self.model.eval()
         size = self.decoder.batch_size
-        with tqdm(total=len(frames), desc="captions", unit="caption", disable=len(frames) <= size) as bar:
+        with tqdm(total=len(frames), desc="captions", unit="caption") as bar:
             for start in range(0, len(frames), size):
                 part = frames[start : start + size]
                 found = self.found(part, options.rerank, options.num_beams, options.max_new_tokens)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from clipknight.captioning.decoders import load_decoder
 from clipknight.devices import pick_device, pick_precision
+from clipknight.waiting import SHOWN_AFTER
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ class InstructionModel:
         lengths += 0 if vectors is None else vectors.shape[1]
         self._check_room(lengths.max(initial=0) + room)
         order = np.argsort(lengths, kind="stable")
-        with tqdm(total=len(order), desc="prompts", unit="prompt", disable=len(order) <= 4 * size) as bar:
+        with tqdm(total=len(order), desc="prompts", unit="prompt", delay=SHOWN_AFTER) as bar:
             for start in range(0, len(order), size):
                 rows, whole = order[start : start + size], []
                 for row in rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipknight.data.images import read_image
 from clipknight.files import atomic_file
+from clipknight.waiting import SHOWN_AFTER
 
 from jinja2 import Environment
 from PIL import Image
@@ -103,6 +104,6 @@ def jpeg_base64(picture: Picture, size: int, quality: int = 88) -> str:
 def _cards(items: Sequence[Captioned]) -> Iterator[tuple[Captioned, list[str]]]:
     """Made as the page is written, so that only one item's pictures are in memory."""
     picture = LARGE if len(items) <= MANY else SMALL
-    for item in tqdm(items, "gallery", unit="item", disable=len(items) <= MANY):
+    for item in tqdm(items, "gallery", unit="item", delay=SHOWN_AFTER):
         size = picture if len(item.pictures) == 1 else FRAME
         yield item, [jpeg_base64(p, size) for p in item.pictures]
