@@ -47,6 +47,14 @@ def test_the_run_predicts_new_images_through_its_source(argv, data):
     np.testing.assert_allclose(rows.vectors, run.predictions("valid").aligned_to(rows.ids).vectors, atol=1e-6)
 
 
+def test_a_broken_memory_is_made_again_by_the_same_script(argv):
+    main(argv("broken", "--n_neighbors=5"))
+    run = Run.open("refined/broken")
+    (run.folder / "best" / "keys.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match="keys.npy.*as src/refine.py --overwrite does"):
+        load_predictor(run, "cpu")
+
+
 def test_a_run_does_not_refine_itself(argv, image_run):
     with pytest.raises(SystemExit, match="is the run that is refined"):
         main([*argv("own"), f"--run={image_run}", "--overwrite"])

@@ -28,31 +28,32 @@ def save_knn(knn: DistanceWeightedKNN, folder: str | Path) -> None:
         (temporary / "params.json").write_text(text, encoding="utf-8")
 
 
-def load_knn(folder: str | Path) -> DistanceWeightedKNN:
+def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
     """Read what `save_knn` wrote, keys and values memory-mapped. Errors: those of `saved_files`."""
     folder = Path(folder)
     types = {"index": (str,), "index_params": (dict, type(None)), "n_neighbors": (int, type(None))}
-    params = read_description(folder / "params.json", REMEDY, **types)
+    params = read_description(folder / "params.json", remedy, **types)
     if unknown := set(params) - set(DistanceWeightedKNN().get_params()):
-        raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {REMEDY}")
+        raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {remedy}")
     knn = DistanceWeightedKNN(**params)
     knn.check_parameters()
-    keys = read_array(folder / "keys.npy", REMEDY)
-    values = read_array(folder / "values.npy", REMEDY, len(keys), ndims=(1, 2), dtypes=("float32", "float64"))
+    keys = read_array(folder / "keys.npy", remedy)
+    values = read_array(folder / "values.npy", remedy, len(keys), ndims=(1, 2), dtypes=("float32", "float64"))
     for name, array in (("keys", keys), ("values", values)):
         if not np.isfinite([array.min(), array.max()]).all():  # without a copy of what may be larger than memory
-            raise ValueError(f"{folder / name}.npy holds NaN or infinity: {REMEDY}")
-    return knn.hold(keys, values, None if knn.index == "exact" else _read_index(folder / "index.faiss", keys.shape))
+            raise ValueError(f"{folder / name}.npy holds NaN or infinity: {remedy}")
+    exact = knn.index == "exact"
+    return knn.hold(keys, values, None if exact else _read_index(folder / "index.faiss", keys.shape, remedy))
 
 
-def _read_index(file: Path, shape: tuple[int, int]) -> faiss.Index:
+def _read_index(file: Path, shape: tuple[int, int], remedy: str) -> faiss.Index:
     """faiss's index of the keys of that shape. ValueError for a broken file, and for an index of other keys."""
     try:
         index = faiss.read_index(str(file))
     except RuntimeError as error:  # whose words name faiss's own source
-        raise ValueError(f"{file} is no whole index: {REMEDY}") from error
+        raise ValueError(f"{file} is no whole index: {remedy}") from error
     if (index.ntotal, index.d) != shape:
         raise ValueError(
-            f"{file} has {index.ntotal:,} rows of {index.d}, the keys are {shape[0]:,} of {shape[1]}: {REMEDY}"
+            f"{file} has {index.ntotal:,} rows of {index.d}, the keys are {shape[0]:,} of {shape[1]}: {remedy}"
         )
     return index
