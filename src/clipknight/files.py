@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import filelock
 
+ROOM = 1 << 30  # bytes of a disk that data of others never fill
 LEAST_FREE = 1 << 20  # bytes; a disk with less is taken for full when a library fails to write without saying why
 
 
@@ -43,8 +44,10 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` on success and is removed on any error.
+
+    Files need no `sync` where they can be had again.
 
     A folder in the way is set aside by a rename, and put back if the second rename fails. OSError as above.
     """
@@ -54,10 +57,15 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     with _whole(path, _name_beside(path)) as temporary:
         temporary.mkdir()
         yield temporary
-        for file in temporary.rglob("*"):
+        for file in temporary.rglob("*") if sync else ():
             if file.is_file():
                 _sync(file)
         _swap(temporary, path)
+
+
+def has_room(folder: Path, size: int) -> bool:
+    """Whether the disk of `folder` takes `size` bytes more, and keeps ROOM."""
+    return shutil.disk_usage(folder).free - size >= ROOM
 
 
 @contextmanager

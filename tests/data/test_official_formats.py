@@ -2,7 +2,9 @@
 
 import json
 import unicodedata
+from pathlib import Path
 
+from clipknight.data.caption_table import read_caption_table
 from clipknight.data.datasets import captions_alone, read_dataset
 from clipknight.data.settings import Columns
 
@@ -205,8 +207,9 @@ def test_records_are_no_captions(tmp_path):
 def test_pictures_inside_a_table_are_not_printed(tmp_path, pictures):
     pd.DataFrame({"image": pictures, "caption": ["a dog"]}).to_parquet(tmp_path / "train.parquet")
     with pytest.raises(ValueError, match="column 'image' holds pictures themselves, not names of files") as error:
-        read_dataset(tmp_path)
+        read_caption_table(tmp_path / "train.parquet")
     assert len(str(error.value)) < 400
+    assert Path(read_dataset(tmp_path).images["path"][0]).read_bytes() == bytes(30_000)
 
 
 def test_parquets_whole_numbers_name_files_and_lists_are_no_captions(tmp_path):

@@ -63,6 +63,18 @@ def is_caption_table(path: Path, columns: Columns = Columns()) -> bool:
     return form_of(first) is not None or columns.caption in header or _pair(header, columns) is not None
 
 
+def fits(path: Path, columns: Columns = Columns()) -> bool:
+    """Whether the header of a table has the columns asked for, or known ones."""
+    if path.suffix.lower() == ".parquet":
+        try:
+            header = pyarrow.parquet.read_schema(path).names
+        except (pyarrow.ArrowException, OSError):
+            return False
+    else:
+        header = [cell.strip().strip('"') for cell in re.split("[,\t;|]", _first_line(path))]
+    return _pair(header, columns) is not None
+
+
 def _first_line(path: Path) -> str:
     """Up to 10,000 characters of a file's first line that is neither blank nor a remark."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:

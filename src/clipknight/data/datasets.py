@@ -4,8 +4,6 @@
 >>> train = data.split("train")                                                                    # doctest: +SKIP
 """
 
-import difflib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +23,9 @@ from clipknight.data.listing import (
 from clipknight.data.media import Media
 from clipknight.data.names import positions
 from clipknight.data.settings import Columns
+from clipknight.data.sources import present, source_of
 from clipknight.data.table_layouts import SAMPLE, submission_ids
 from clipknight.messages import a_few
-from clipknight.paths import existing
 
 import numpy as np
 import pandas as pd
@@ -134,17 +132,16 @@ def read_dataset(
     images: str | Path | None = None,
     skip_missing: bool | None = None,
 ) -> Dataset:
-    """Read a dataset in any of `clipknight.data.layouts.LAYOUTS`, by its folder or by the file that describes it.
+    """Read a dataset in any of `clipknight.data.layouts.LAYOUTS`, by its folder, the file that describes it or a URL.
 
     `images` is the image folder, where it can't be found from the file names. No image is opened. FileNotFoundError for
     what is missing on disk, unless it is to be skipped (see `checked_tables`); ValueError for whatever else is wrong,
     with file and line.
     """
-    path = _present(folder)
-    images = None if images is None else _present(images)
+    name, path = source_of(folder, columns)
+    images = None if images is None else present(images)
     if images is not None and not images.is_dir():
         raise NotADirectoryError(f"{images} is a file; images is a folder")
-    name, path = _named(path)
     root = path if path.is_dir() else path.parent
     sample = root / SAMPLE
     listing = read_listing(path, columns, Media(images))
@@ -160,7 +157,7 @@ def read_dataset(
 
 def captions_alone(folder: str | Path, columns: Columns = Columns()) -> pd.DataFrame:
     """Rows of id, caption and split ("" for none) of a dataset in any layout, whether or not its images are there."""
-    _, path = _named(_present(folder))
+    _, path = source_of(folder, columns)
     listing = read_listing(path, columns, Media(wanted=False))
     known = rf"(?i)\.(?:{'|'.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))})$"
     captions, splits = (
@@ -171,19 +168,9 @@ def captions_alone(folder: str | Path, columns: Columns = Columns()) -> pd.DataF
     return captions[["id", "caption", "split"]].reset_index(drop=True)
 
 
-def _named(path: Path) -> tuple[str, Path]:
-    """The dataset's name, and its folder or file: archives often unpack into a folder of their own."""
-    name = f"{path.parent.name}-{path.stem}" if path.is_file() else path.name
-    while path.is_dir() and len(inside := _visible(path)) == 1 and inside[0].is_dir():
-        if inside[0].name == "annotations":  # COCO's, without its images
-            break
-        path = inside[0]
-    return name, path
-
-
 def image_folder(folder: str | Path) -> Dataset:
     """Every image below a folder, all in "test", without captions: for prediction."""
-    root = _present(folder)
+    root = present(folder)
     files = walk(root, IMAGE_SUFFIXES)
     if not files:
         raise FileNotFoundError(f"no image in {root} ({', '.join(sorted(IMAGE_SUFFIXES))})")
@@ -194,18 +181,3 @@ def listed_images(paths: Mapping[str, str]) -> Dataset:
     """The image files `paths` by id, in their order, all in "test", without captions."""
     images = pd.DataFrame({"id": list(paths), "path": list(paths.values()), "split": "test"}, dtype="str")
     return Dataset("files", Path.cwd(), "files", images, NO_CAPTIONS)
-
-
-def _present(path: str | Path) -> Path:
-    """The absolute path, from here or from the project's root. FileNotFoundError with the nearest names beside it."""
-    path = Path(os.path.abspath(existing(Path(path).expanduser())))
-    if path.exists():
-        return path
-    if not path.parent.exists():
-        raise FileNotFoundError(f"{path} does not exist, and neither does {path.parent}")
-    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
-    raise FileNotFoundError(f"{path} does not exist" + (f"; did you mean {' or '.join(near)}?" if near else ""))
-
-
-def _visible(folder: Path) -> list[Path]:
-    return [folder / name for name in os.listdir(folder) if not name.startswith(".") and name != "__MACOSX"]

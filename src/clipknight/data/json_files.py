@@ -33,6 +33,24 @@ def read_json(path: str | Path):
     return data
 
 
+def read_json_lines(path: Path) -> list[tuple[int, dict]]:
+    """The records of a file with one a line, and their lines. ValueError, with the line, for what is no record."""
+    found = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line, object_pairs_hook=_with_unique_keys, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}, line {number}: broken JSON: {shortened(error)}") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}: {shown(record)}, not a record")
+        if odd := next((text for _, text in _texts(record) if not _is_whole(text)), None):
+            raise ValueError(f"{path}, line {number}: {shortened(odd)!r} has NUL or half a character; take it out")
+        found.append((number, record))
+    return found
+
+
 def records(path: str | Path, data, name: str, fields: dict[str, tuple]) -> list[dict]:
     """`data[name]`, a list of records with `fields` of these types. ValueError names the first that is otherwise."""
     entries = data.get(name) if isinstance(data, dict) else None

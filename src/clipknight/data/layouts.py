@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Callable
 from pathlib import Path
 
+from clipknight.data.folder_layouts import diffusiondb, image_folders, texts_beside
 from clipknight.data.json_layouts import caption_lists, coco, karpathy, msrvtt
 from clipknight.data.listing import Listing
 from clipknight.data.media import Media
@@ -14,7 +15,7 @@ from clipknight.data.table_layouts import competition, flickr, one_table
 from clipknight.messages import a_few
 
 Reader = Callable[[Path, list[Path], Columns, Media], Listing | None]
-# The first that fits is read: files looked for, what they are, the reader (None where the content is something else).
+# The first that fits is read: files looked for ([] in any folder), what they are, the reader (None: something else).
 LAYOUTS: list[tuple[list[str], str, Reader]] = [
     (["dataset_*.json", "dataset.json"], "Karpathy's splits", karpathy),
     (["annotations/captions_*.json"], "COCO, with train2014/ and the like", coco),
@@ -24,6 +25,13 @@ LAYOUTS: list[tuple[list[str], str, Reader]] = [
     (["*.token.txt", "*.token"], "Flickr8k or Flickr30k as released, with its folder of images", flickr),
     (["AllVideoDescriptions.txt"], "MSVD's captions, with its clips", flickr),
     (["prompts.csv", "sample_submission.csv"], "Image to Prompts, with images/", competition),
+    (
+        ["metadata.jsonl", "metadata.csv", "*/metadata.jsonl", "*/metadata.csv"],
+        "an imagefolder",
+        image_folders,
+    ),
+    (["part-*/part-*.json", "part-*.json", "metadata*.parquet"], "DiffusionDB's parts", diffusiondb),
+    ([], "a text beside each picture: img2dataset, webdataset, LoRA folders", texts_beside),
     (["*.csv", "*.tsv", "*.parquet"], "one table of image,caption and perhaps split", one_table),
 ]
 TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet")
@@ -38,9 +46,10 @@ def read_listing(path: Path, columns: Columns, media: Media) -> Listing:
             found = [path] if read is one_table else []
         else:
             found = [path] if any(fnmatch.fnmatch(path.name, posixpath.basename(p)) for p in patterns) else []
-        listing = read(path if path.is_dir() else path.parent, found, columns, media) if found else None
+        tried = found or (not patterns and path.is_dir())
+        listing = read(path if path.is_dir() else path.parent, found, columns, media) if tried else None
         if listing is not None:
             return listing
     inside = f" Found: {a_few(sorted(os.listdir(path))) or 'nothing'}." if path.is_dir() else ""
-    looked = ", ".join(patterns[0] for patterns, _, _ in LAYOUTS)
+    looked = ", ".join(patterns[0] if patterns else "a .txt beside each picture" for patterns, _, _ in LAYOUTS)
     raise ValueError(f"{path} is in no known layout.{inside} Looked for {looked} or another table: see input/README.md")

@@ -6,6 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
+from clipknight.data.archives import is_archive
 from clipknight.data.caption_table import is_caption_table, read_caption_table
 from clipknight.data.datasets import captions_alone, read_dataset
 from clipknight.data.settings import Columns
@@ -31,7 +32,7 @@ def read_source(source: str, separator: str, columns: Columns, seed: int) -> tup
         return path.resolve().name if not path.is_symlink() else path.name, _training_captions(path, columns, seed)
     if not path.is_file():
         raise FileNotFoundError(f"corpus {source!r}: neither a dataset's folder, nor a file, nor {COCO!r}")
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" or is_archive(path):
         return path.stem, _training_captions(path, columns, seed)
     if is_caption_table(path, columns):
         rows = read_caption_table(path, columns).rows

@@ -31,7 +31,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"--run {name[:80]!r} is no name for a run: use letters, digits, _ and -, as in study/a_1")
     if len(name) > LONGEST_NAME or any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
         raise ValueError(f"--run {name[:40]!r}… is too long a name: at most {LONGEST_NAME} letters")
-    if name.split("/")[0] in ("embeddings", "frames"):
+    if name.split("/")[0] in ("embeddings", "frames", "datasets"):
         raise ValueError(f"--run {name!r}: outputs/{parts[0]} is the cache of encoded data; choose another name")
 
 

@@ -1,0 +1,56 @@
+"""Datasets elsewhere, named by a URL that fsspec knows (s3://, gs://, hf://, https://): copied here once."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from clipknight.data.archives import checked_name
+from clipknight.errors import install
+from clipknight.files import atomic_folder, has_room, one_at_a_time
+from clipknight.messages import shortened
+from clipknight.paths import outputs
+
+URL = re.compile(r"[a-z][a-z0-9+]*://")
+
+
+def is_url(source: str | Path) -> bool:
+    return bool(URL.match(str(source)))
+
+
+def fetched(url: str) -> Path:
+    """The copy of a remote file or folder below outputs/datasets. OSError where it cannot be copied.
+
+    ValueError for a store whose package is not installed, and for names that lead out of the folder.
+    """
+    name = re.sub(r"[^\w.-]+", "_", url.rstrip("/").rpartition("/")[2].partition("?")[0])[:100].lstrip(".") or "data"
+    folder = outputs() / "datasets" / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
+    with one_at_a_time(folder):
+        if not folder.is_dir():
+            with atomic_folder(folder, sync=False) as temporary:
+                _copy(url, temporary / name)
+            print(f"{url}: copied to {folder}; delete that folder to copy it anew")
+    return folder / name
+
+
+def _copy(url: str, to: Path) -> None:
+    import fsspec
+
+    try:
+        store, place = fsspec.url_to_fs(url)
+    except ImportError as error:
+        raise ValueError(f"{url}: {error}: {install('s3fs')}") from None
+    try:
+        sizes = {file: found["size"] or 0 for file, found in store.find(place, detail=True).items()}
+        if not has_room(to.parent, sum(sizes.values())):
+            raise OSError(f"it holds {sum(sizes.values()):,} bytes, more than the disk has room for")
+        for file in sizes:
+            inner = file.removeprefix(place).lstrip("/")
+            target = to / checked_name(url, inner) if inner else to
+            target.parent.mkdir(parents=True, exist_ok=True)
+            store.get_file(file, str(target))
+        if not sizes:
+            raise FileNotFoundError("there is no such file or folder")
+    except ValueError:
+        raise
+    except Exception as error:  # each store has errors of its own
+        raise OSError(f"{url} cannot be copied: {shortened(error, 200)}") from error
