@@ -22,7 +22,15 @@ from clipknight.settings import parse
 
 VERSION = 2  # of the drawings: raise it when the same settings would draw something else
 SPLIT_LISTS = {"train": "sample.trainImages.txt", "valid": "sample.devImages.txt", "test": "sample.testImages.txt"}
-OWN = {"Images", "clips", "captions.txt", "scenes.json", "sample.json", *SPLIT_LISTS.values()}  # in a sample's folder
+COMPETITION = {"images", "prompts.csv", "sample_submission.csv"}
+OWN = COMPETITION | {
+    "Images",
+    "clips",
+    "captions.txt",
+    "scenes.json",
+    "sample.json",
+    *SPLIT_LISTS.values(),
+}  # in a sample's folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,8 @@ class Settings:
     """The same seed draws the same bytes."""
     questions: str = ""
     """Folder for train.csv, valid.csv and test.csv of questions about the pictures, which answer.py reads."""
+    competition: str = ""
+    """Folder for the same pictures, a prompt each, in the layout of Image to Prompts; from the project's root too."""
     overwrite: bool = False
     """Replace a sample that was made with other settings."""
 
@@ -49,6 +59,7 @@ if __name__ == "__main__":
 from clipknight.files import atomic_folder
 from clipknight.messages import a_few
 from clipknight.paths import ROOT
+from clipknight.sample.competition import write_competition
 from clipknight.sample.drawing import FPS, draw, draw_frames
 from clipknight.sample.questions import write_questions
 from clipknight.sample.scenes import Scene, draw_clips, draw_scenes
@@ -74,6 +85,11 @@ def main(argv=None):
         print(f"the synthetic sample is there already: {out}")
     else:
         draw_sample(out, made_with, settings)
+    if settings.competition and not is_there(ROOT / settings.competition, made_with, settings.overwrite):
+        with atomic_folder(ROOT / settings.competition) as folder:
+            write_competition(out, folder)
+            (folder / "sample.json").write_text(json.dumps(made_with) + "\n", encoding="utf-8")
+        print(f"the same pictures with one prompt each: {ROOT / settings.competition}")
     if settings.questions:
         scenes = json.loads((out / "scenes.json").read_text(encoding="utf-8"))
         write_questions(scenes, f"{Path(settings.out).as_posix()}/Images", settings.questions, settings.seed)

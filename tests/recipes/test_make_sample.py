@@ -3,6 +3,7 @@ import json
 
 import make_sample
 from clipknight.data.datasets import read_dataset
+from clipknight.ensemble.submission_rows import sample_ids
 from clipknight.sample.drawing import FRAMES, SIZE
 from clipknight.sample.scenes import draw_scenes
 
@@ -108,3 +109,22 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
 def test_too_few_pictures_are_refused(tmp_path):
     with pytest.raises(SystemExit, match="at least 10 images"):
         made(tmp_path / "sample", "--images", "5")
+
+
+def test_the_sample_as_the_competition_gives_its_pictures(tmp_path):
+    out, folder = tmp_path / "sample", tmp_path / "competition"
+    made(out, "--competition", str(folder))
+    data = read_dataset(folder)
+    assert (data.layout, len(data), len(data.captions)) == ("competition", 12, 11)
+    assert data.images["split"].value_counts().to_dict() == {"": 11, "test": 1}
+    assert sample_ids(data.sample_submission).tolist() == data.split("test").ids.tolist()
+    drawn = read_dataset(out).caption_lists()
+    assert all(prompt in drawn[id] for id, (prompt,) in data.caption_lists().items())
+    assert Image.open(data.images["path"][0]).format == "PNG"
+    stamp = (folder / "sample.json").stat().st_mtime_ns
+    made(out, "--competition", str(folder))
+    assert (folder / "sample.json").stat().st_mtime_ns == stamp
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photographs.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(SystemExit, match="no sample"):
+        made(out, "--competition", str(tmp_path / "mine"))
