@@ -24,6 +24,7 @@ from clipknight.data.picture_tables import has_pictures, write_pictures
 from clipknight.files import atomic_folder, has_room, one_at_a_time
 from clipknight.messages import shortened
 from clipknight.paths import outputs
+from clipknight.waiting import waiting
 
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 FORMS = ("*.parquet", "data/*.parquet", "default/*/*.parquet")  # where 🤗 datasets keeps its files
@@ -44,7 +45,7 @@ def unpacked(path: Path, columns: Columns) -> Path:
     folder = outputs() / "datasets" / f"{key}-{_stem(path)[:100]}"
     with one_at_a_time(folder):
         if not folder.is_dir():
-            with atomic_folder(folder, sync=False) as temporary:
+            with waiting(f"unpacking {path.name}"), atomic_folder(folder, sync=False) as temporary:
                 tables = [file for file in packed if file.suffix == ".parquet"]
                 for file in packed:
                     if file not in tables:

@@ -123,15 +123,17 @@ def _prompts(path: Path) -> dict[str, str]:
 
 
 def _prompts_of_parts(path: Path, parts: list[str]) -> pd.DataFrame:
-    """The rows of the metadata's table whose part is there."""
+    """The rows of the metadata's table, which has two million, whose part is there."""
     columns = ["image_name", "prompt", "part_id"]
+    there = [int(part[5:]) for part in parts if part[5:].isdecimal()]
     try:
-        table = pd.read_parquet(path, columns=columns)
+        table = pd.read_parquet(path, columns=columns, filters=[("part_id", "in", there)]) if there else NO_CAPTIONS
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} lacks {a_few(columns)}, which DiffusionDB's table has") from error
-    table["part"] = "part-" + table["part_id"].astype("int64").astype("str").str.zfill(6)
-    table = table[table["part"].isin(parts)]
-    return numbered(table["part"] + "/" + table["image_name"], f"{path.name}, row", caption=table["prompt"])
+    if table.empty:
+        return NO_CAPTIONS
+    names = "part-" + table["part_id"].astype("str").str.zfill(6) + "/" + table["image_name"]
+    return numbered(names, f"{path.name}, row", caption=table["prompt"])
 
 
 def _split_folders(files: list[str], captions: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from clipknight.errors import install
 from clipknight.files import atomic_folder, has_room, one_at_a_time
 from clipknight.messages import shortened
 from clipknight.paths import outputs
+from clipknight.waiting import waiting
 
 URL = re.compile(r"[a-z][a-z0-9+]*://")
 
@@ -26,7 +27,7 @@ def fetched(url: str) -> Path:
     folder = outputs() / "datasets" / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
     with one_at_a_time(folder):
         if not folder.is_dir():
-            with atomic_folder(folder, sync=False) as temporary:
+            with waiting(f"copying {url}"), atomic_folder(folder, sync=False) as temporary:
                 _copy(url, temporary / name)
             print(f"{url}: copied to {folder}; delete that folder to copy it anew")
     return folder / name
