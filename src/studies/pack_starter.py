@@ -26,9 +26,9 @@ class Settings:
     knight_run: Name
     """run of train_knight.py: what says it"""
     corpus: list[str] = field(default_factory=lambda: ["coco"])
-    """what the packed Knight retrieves from; it must be on every user's machine"""
+    """what the packed Knight retrieves from: it is packed too"""
     corpus_share: PositiveShare = 0.05
-    """share of the corpus, embedded at first use"""
+    """share of the corpus that is packed"""
     out: str = "input/models/starter"
     """folder; what it holds besides the two runs, such as its model card, stays"""
 
@@ -36,6 +36,8 @@ class Settings:
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
+from clipknight.captioning.retriever import Retriever
+from clipknight.embedding.packed_corpus import PACKED, write_packed_corpus
 from clipknight.files import atomic_folder
 from clipknight.paths import ROOT
 from clipknight.preparation import prepare_process
@@ -64,6 +66,8 @@ def main(argv=None) -> Path:
                 save_file(in_16_bits(load_file(file)), file, metadata={"format": "pt"})
             settings = run.settings | (changed if name == "knight" else {"run": "", "data": ""})
             (folder / "settings.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    retriever = Retriever.of_run(Run.open(out / "knight"))
+    write_packed_corpus(retriever.corpus, retriever.vectors, out / "knight" / PACKED, half=True)
     size = sum(file.stat().st_size for file in out.glob("**/*") if file.is_file())
     print(f"{size / 1e6:.1f} MB -> {out}")
     return out

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clipknight.captioning.caption_index import CaptionIndex
 from clipknight.embedding.corpora import Corpus, caption_encoder, corpus_embeddings, read_corpus
+from clipknight.embedding.packed_corpus import PACKED, read_packed_corpus
 from clipknight.training.run_datasets import dataset_of, images_of_split
 from clipknight.training.runs import Run
 from clipknight.waiting import waiting
@@ -39,6 +40,10 @@ class Retriever:
     def of_run(cls, run: Run, choice: CorpusChoice = CorpusChoice(), device: str = "auto") -> "Retriever":
         """What a run of train_knight.py or train_maccap.py retrieves from."""
         s = run.settings
+        encode = caption_encoder(s["space"], s["target_encoder"], device)
+        if not choice.sources and (run.folder / PACKED).is_dir():
+            corpus, vectors = read_packed_corpus(run.folder / PACKED, choice.share or 1.0, s["seed"])
+            return cls(corpus, CaptionIndex(vectors, choice.index), encode)
         if sources := list(choice.sources) or s["corpus"]:
             columns = dataset_of(run).columns.for_another()
             corpus = read_corpus(sources, choice.separator or s["corpus_separator"], columns, s["seed"])
@@ -46,7 +51,6 @@ class Retriever:
             corpus = Corpus.of(images_of_split(run, "train", device=device))
         corpus = corpus.share(choice.share or (1.0 if choice.sources else s["corpus_share"]), s["seed"])
         rows = corpus_embeddings(corpus, s["space"], s["target_encoder"], device)
-        encode = caption_encoder(s["space"], s["target_encoder"], device)
         return cls(corpus, CaptionIndex(rows.vectors, choice.index), encode)
 
     @property

@@ -1,0 +1,39 @@
+"""A corpus with its vectors as files of a run: captions.parquet, and vectors.safetensors in the same order."""
+
+from pathlib import Path
+
+from clipknight.embedding.corpora import Corpus
+from clipknight.embedding.embeddings import unit
+from clipknight.saved_files import read_noted_tensors
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+PACKED = "corpus"  # folder of a run that comes with its corpus
+REMEDY = "take it again from where the run came from, or delete the folder: its corpus is read and embedded anew then"
+COLUMNS = ["source", "id", "caption", "caption_id"]
+
+
+def write_packed_corpus(corpus: Corpus, vectors: np.ndarray, folder: Path, half: bool) -> None:
+    """Write the corpus and its unit rows (M, D), of 16 bits for `half`, into a new `folder`."""
+    folder.mkdir(parents=True)
+    corpus.captions[COLUMNS].to_parquet(folder / "captions.parquet", index=False)
+    rows = np.ascontiguousarray(vectors, np.float16 if half else np.float32)
+    save_file({"vectors": rows}, folder / "vectors.safetensors", {"corpus": corpus.name})
+
+
+def read_packed_corpus(folder: Path, share: float, seed: int) -> tuple[Corpus, np.ndarray]:
+    """The corpus, a seeded `share` of it, and its unit rows (M, D) float32."""
+    try:
+        captions = pd.read_parquet(folder / "captions.parquet", columns=COLUMNS)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{folder / 'captions.parquet'} holds no captions ({str(error)[:120]}): {REMEDY}") from error
+    tensors, notes = read_noted_tensors(folder / "vectors.safetensors", REMEDY)
+    rows = tensors["vectors"].numpy()
+    if rows.ndim != 2 or len(rows) != len(captions):
+        raise ValueError(f"{folder} has {len(captions):,} captions and vectors of the shape {rows.shape}: {REMEDY}")
+    rows = unit(rows.astype(np.float32)) if rows.dtype == np.float16 else rows
+    corpus = Corpus(notes["corpus"], captions)
+    kept = corpus.share(share, seed)
+    return kept, rows[captions["caption_id"].isin(kept.captions["caption_id"]).to_numpy()]
