@@ -10,6 +10,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import TypeVar
 
 
 def parsed_settings(module: ModuleType) -> Iterator[tuple[type, set[str]]]:
@@ -34,18 +35,20 @@ def _read(function: Callable, variable: str, settings: type, seen: set) -> Itera
         return
     seen.add((function, variable))
     for node in ast.walk(_tree(function)):
-        if isinstance(node, ast.Attribute) and _is(node.value, variable):
+        if isinstance(node, ast.Attribute) and _is(node.value, variable, function):
             yield node.attr
             if isinstance(found := inspect.getattr_static(settings, node.attr, None), property):
                 yield from _read(found.fget, "self", settings, seen)
         elif isinstance(node, ast.Call):
             for callee, parameter in _passed_to(node, variable, function):
                 yield from _read(callee, parameter, settings, seen)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _is(node.value, variable, function):
+            yield from _read(function, node.targets[0].id, settings, seen)
 
 
 def _passed_to(call: ast.Call, variable: str, function: Callable) -> Iterator[tuple[Callable, str]]:
-    positions = [i for i, argument in enumerate(call.args) if _is(argument, variable)]
-    keywords = [keyword.arg for keyword in call.keywords if _is(keyword.value, variable)]
+    positions = [i for i, argument in enumerate(call.args) if _is(argument, variable, function)]
+    keywords = [keyword.arg for keyword in call.keywords if _is(keyword.value, variable, function)]
     if not positions and not keywords:
         return
     callee = _resolved(call.func, function)
@@ -74,7 +77,11 @@ def _resolved(node: ast.expr, function: Callable):
     return function.__globals__.get(name)
 
 
-def _is(node: ast.expr, variable: str) -> bool:
+def _is(node: ast.expr, variable: str, function: Callable) -> bool:
+    """Whether it stands for the settings: their name, or a call that gives back settings of the type that it takes."""
+    if isinstance(node, ast.Call) and any(_is(argument, variable, function) for argument in node.args):
+        callee = _resolved(node.func, function)
+        return inspect.isfunction(callee) and isinstance(inspect.signature(callee).return_annotation, TypeVar)
     return isinstance(node, ast.Name) and node.id == variable
 
 

@@ -178,7 +178,7 @@ def test_every_shipped_step_has_settings_that_its_script_knows(file):
 
 
 def test_scripts_say_themselves_whether_they_make_a_run():
-    making = {"train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend"}
+    making = {"train_a", "train_b", "train_clip", "train_knight", "train_maccap", "blend", "refine", "recognise"}
     scripts = {name: importlib.import_module(name) for name in pipeline.SCRIPTS}
     found = {name for name, script in scripts.items() if issubclass(getattr(script, "Settings", object), RunSettings)}
     assert found == making
