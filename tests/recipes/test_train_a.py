@@ -42,7 +42,7 @@ def test_what_a_run_leaves(unbroken, data):
     embeddings = ["ids.parquet", "meta.json", "vectors.npy"]
     assert files(unbroken.folder) == sorted(
         ["best/encoder.json", "best/encoder.safetensors", "best/head.json", "best/head.safetensors", "last/state.pt"]
-        + ["metrics.jsonl", "run.json", "settings.yaml"]
+        + ["README.md", "metrics.jsonl", "run.json", "settings.yaml"]
         + [f"predictions/{split}/{name}" for split in ("valid", "test") for name in embeddings]
     )
     assert unbroken.finished and unbroken.settings["epochs"] == EPOCHS

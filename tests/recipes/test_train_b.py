@@ -55,7 +55,7 @@ def test_neighbours_among_the_training_images(argv, data, tiny_clip):
     assert run.predictions("test").ids.tolist() == data.dataset.split("test").ids.tolist()
     assert run.finished and run.events()[0]["avg_cos"] == score
     outside = [name for name in files(run.folder) if not name.startswith(("best/", "predictions/"))]
-    assert outside == ["metrics.jsonl", "run.json", "settings.yaml"]
+    assert outside == ["README.md", "metrics.jsonl", "run.json", "settings.yaml"]
 
 
 def test_neighbours_among_the_captions(argv, data, tiny_clip):

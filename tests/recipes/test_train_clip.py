@@ -39,7 +39,8 @@ def moved(before, after):
 
 def test_what_a_run_leaves(unbroken):
     assert files(unbroken.folder) == sorted(
-        ["best/encoder.json", "best/encoder.safetensors", "last/state.pt", "metrics.jsonl", "run.json", "settings.yaml"]
+        ["best/encoder.json", "best/encoder.safetensors", "last/state.pt"]
+        + ["README.md", "metrics.jsonl", "run.json", "settings.yaml"]
     )
     assert unbroken.finished
 

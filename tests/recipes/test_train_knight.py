@@ -64,11 +64,10 @@ def lines(tmp_path_factory):
 def test_what_a_run_leaves(knight_run, colour_encoder, image_run):
     run = Run.open(knight_run)
     outside = [name for name in files(run.folder) if not name.startswith("best/decoder/")]
-    assert outside == ["best/knight.json", "best/mapper.safetensors", "last/state.pt"] + [
-        "metrics.jsonl",
-        "run.json",
-        "settings.yaml",
-    ]
+    assert outside == sorted(
+        ["best/knight.json", "best/mapper.safetensors", "last/state.pt"]
+        + ["README.md", "metrics.jsonl", "run.json", "settings.yaml"]
+    )
     assert run.finished and run.info["space"] == ["target", str(colour_encoder)] and run.kind == "knight"
     assert run.settings["from_"] == image_run
     assert decoder_training.SCORED == ("Bleu", "METEOR", "ROUGE_L", "CIDEr")  # all but METEOR in this run

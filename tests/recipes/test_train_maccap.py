@@ -50,11 +50,10 @@ def unbroken(text_argv):
 def test_what_a_run_leaves(maccap_run, colour_clip):
     run = Run.open(maccap_run)
     outside = [name for name in files(run.folder) if not name.startswith("best/decoder/")]
-    assert outside == ["best/knight.json", "best/mapper.safetensors", "last/state.pt"] + [
-        "metrics.jsonl",
-        "run.json",
-        "settings.yaml",
-    ]
+    assert outside == sorted(
+        ["best/knight.json", "best/mapper.safetensors", "last/state.pt"]
+        + ["README.md", "metrics.jsonl", "run.json", "settings.yaml"]
+    )
     space = encoder_space(load_clip(str(colour_clip), "cpu"))
     options = {"regions": 3, "weight": 1.0, "noise": 0.001, "copies": 3}
     assert json.loads((run.folder / "best" / "knight.json").read_text(encoding="utf-8")) == {
