@@ -62,6 +62,7 @@ def pick_precision(name: str, device: "torch.device") -> "torch.dtype":
     if name != "auto":
         return getattr(torch, PRECISIONS[name])
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        native = torch.cuda.is_bf16_supported(including_emulation=False)  # a T4 emulates it, slower than fp32
+        return torch.bfloat16 if native else torch.float16
     native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return torch.bfloat16 if native else torch.float32
