@@ -53,6 +53,7 @@ from clipknight.ensemble.image_submission import submit_images
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.submission import write_submission
 from clipknight.output_names import check_output
+from clipknight.packs import pack_of
 from clipknight.preparation import prepare_process
 from clipknight.training.run_datasets import dataset_of, images_of_split
 from clipknight.training.runs import Run
@@ -74,6 +75,8 @@ def main(argv=None) -> Path:
     out = Path(s.out) if s.out else run.folder / "predictions" / s.split
     if s.split == "valid" and not s.out and run.info.get("members"):
         raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
+    if not s.out and pack_of(run.folder):
+        raise ValueError(f"{run.name} lies in a pack, which stays as it is: say where the predictions go, --out FOLDER")
     check_replaceable(out, s.overwrite)
     check_output("--csv", s.csv, (".csv",), s.images, s.data or dataset_of(run).data, *run.files)
     dataset = image_folder(s.images) if s.images else images_of_split(run, s.split, s.data, s.device, s.skip_unreadable)

@@ -1,5 +1,9 @@
-"""A model hub on the loopback: serves folders in the layout of the hub's files, and what is used of its API."""
+"""A model hub on the loopback: serves folders in the layout of the hub's files, and what is used of its API.
 
+What is pushed to it is written into `pushed`/org/name and served from there.
+"""
+
+import base64
 import hashlib
 import json
 import threading
@@ -24,6 +28,7 @@ class Hub:
         self.refused: dict[str, tuple[int, str]] = {}
         self.cuts: dict[str, int] = {}
         self.asked: list[str] = []
+        self.pushed: Path | None = None
         self.url = ""
 
 
@@ -35,6 +40,7 @@ def hub_at_hand(cache: Path):
 
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    hub.pushed = cache.with_name("pushed")
     hub.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
@@ -65,6 +71,36 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer(body=True)
+
+    def do_POST(self) -> None:
+        """What a push asks: is the card sound, make the repository, how to send each file, and the files themselves."""
+        path = unquote(urlsplit(self.path).path).strip("/")
+        self.hub.asked.append(f"POST {path}")
+        lines = self.rfile.read(int(self.headers["Content-Length"])).splitlines()
+        words, model = path.split("/"), "/".join(path.split("/")[2:4])
+        if path == "api/repos/create":
+            asked = json.loads(lines[0])
+            model = f"{asked['organization']}/{asked['name']}"
+        if model in self.hub.refused:
+            status, code = self.hub.refused[model]
+            self._send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
+        elif path == "api/repos/create":
+            (self.hub.pushed / model).mkdir(parents=True)
+            self.hub.models[model] = self.hub.pushed / model
+            self._send(200, json.dumps({"url": f"{self.hub.url}/{model}"}).encode())
+        elif words[-2] == "preupload":
+            files = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in _files(lines)]
+            self._send(200, json.dumps({"files": files}).encode())
+        elif words[-2] == "commit":
+            for entry in map(json.loads, lines):
+                if entry["key"] == "file":
+                    file = self.hub.models[model] / entry["value"]["path"]
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(base64.b64decode(entry["value"]["content"]))
+            about = {"commitUrl": f"{self.hub.url}/{model}/commit/{COMMIT}", "commitOid": COMMIT}
+            self._send(200, json.dumps(about).encode())
+        else:
+            self._send(200, json.dumps({"errors": [], "warnings": []}).encode())
 
     def _answer(self, body: bool) -> None:
         path = unquote(urlsplit(self.path).path).strip("/")
@@ -120,6 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
         if cut_at is not None:
             self.wfile.flush()
             self.close_connection = True
+
+
+def _files(lines: list[bytes]) -> list[dict]:
+    return json.loads(b"".join(lines))["files"]
 
 
 def _etag(file: Path) -> str:

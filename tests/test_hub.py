@@ -3,9 +3,13 @@
 import time
 from pathlib import Path
 
+import pack
+import predict
 from clipknight.captioning.decoders import load_decoder
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.target_encoder import load_target_encoder
+from clipknight.training.runs import Run
 
 import clip_families
 import huggingface_hub
@@ -201,3 +205,40 @@ def test_a_hub_that_never_answers_is_given_up(hub, monkeypatch):
         with pytest.raises(ConnectionError, match="cannot be reached"):
             load_clip("hf-hub:org/never", "cpu")
         silent.close()
+
+
+# What is pushed
+
+
+@pytest.fixture(scope="module")
+def packed(image_run, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("packs") / "b"
+    return pack.main([f"--run={image_run}", f"--out={out}", "--device=cpu"])
+
+
+def test_a_pack_is_pushed_and_loaded_again(hub, packed, coloured, image_run, tmp_path):
+    pack.main([f"--check={packed}", "--push=org/b"])
+    assert "POST api/repos/create" in hub.asked and (hub.pushed / "org/b/pack.json").is_file()
+    words = ["--run=hf-hub:org/b", f"--images={coloured / 'Images'}", f"--out={tmp_path / 'rows'}", "--device=cpu"]
+    rows = Embeddings.load(predict.main([*words, "--workers=0"]))
+    saved = Run.open(image_run).predictions("test")
+    ids = [f"{name}.png" if f"{name}.png" in rows.ids else name for name in saved.ids]
+    np.testing.assert_array_equal(rows.aligned_to(ids).vectors, saved.vectors)
+    hub.models.clear()
+    constants.HF_HUB_OFFLINE = True
+    assert Run.open("hf-hub:org/b").kind == "model_b"
+
+
+def test_nobody_pushes_without_a_token_that_may(hub, packed):
+    hub.refused["org/b"] = (403, "Forbidden")
+    with pytest.raises(SystemExit, match=r"lets nobody push to 'org/b' .*\(403\): hf auth login") as error:
+        pack.main([f"--check={packed}", "--push=org/b"])
+    said(error)
+    with pytest.raises(SystemExit, match="is no name on the hub: give org/name"):
+        pack.main([f"--check={packed}", "--push=not a name"])
+
+
+def test_what_is_no_pack_is_not_loaded_as_one(hub):
+    with pytest.raises(ValueError, match="'hf-hub:org/clip' on the hub lacks a file .*pack.json") as error:
+        Run.open("hf-hub:org/clip")
+    said(error)

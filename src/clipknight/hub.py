@@ -5,11 +5,13 @@ import threading
 from collections.abc import Iterator
 
 from clipknight.messages import shortened
+from clipknight.packs import MANIFEST
 
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, HTTPError
 
+HUB = "hf-hub:"  # begins the name of what is on the hub
 PROBE_SECONDS = 6.0
 NO_WAY_THROUGH = (502, 503, 504)  # what a proxy answers that cannot reach the hub
 
@@ -24,6 +26,17 @@ def prepare_loading(source: str) -> None:
     dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # "run the custom code?" counts as answered: no
     if not os.path.isdir(source):
         go_offline_if_unreachable()
+
+
+def download_pack(name: str) -> str:
+    """The folder, in the hub's cache, of the pack `hf-hub:org/name`. ConnectionError, and ValueError for no pack."""
+    repository = name.removeprefix(HUB)
+    go_offline_if_unreachable()
+    try:
+        huggingface_hub.hf_hub_download(repository, MANIFEST)  # first: whatever else is there may be large
+        return huggingface_hub.snapshot_download(repository)
+    except Exception as error:  # the hub's client has many of its own
+        raise hub_failure(name, error, "a pack of src/pack.py in a folder") from error
 
 
 def go_offline_if_unreachable() -> None:

@@ -1,16 +1,41 @@
 """Where the project's folders are, whatever folder a command is called from."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 ROOT = _CHECKOUT if (_CHECKOUT / "src" / "clipknight").is_dir() else Path.cwd()  # installed without a checkout: here
 STARTER = "input/models/starter/knight"  # the run of packed weights, from `existing`
+CACHE = "CLIPKNIGHT_CACHE"
 
 
 def outputs() -> Path:
     """The folder of all that commands make; the environment variable CLIPKNIGHT_OUTPUTS names another."""
     return Path(os.environ.get("CLIPKNIGHT_OUTPUTS") or ROOT / "outputs").absolute()
+
+
+def caches() -> Path:
+    """The folder of what is computed once and kept, such as embeddings: `outputs()`, unless CLIPKNIGHT_CACHE names one.
+
+    So runs can be read from a place where nothing can be written.
+    """
+    return Path(os.environ.get(CACHE) or outputs()).absolute()
+
+
+@contextmanager
+def caches_in(folder: str | Path) -> Iterator[None]:
+    """Keep in `folder`, meanwhile, what is computed once."""
+    before = os.environ.get(CACHE)
+    os.environ[CACHE] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CACHE]
+        else:
+            os.environ[CACHE] = before
 
 
 def existing(path: str | Path) -> Path:

@@ -318,3 +318,20 @@ def test_the_fingerprint_does_not_depend_on_the_path(tiny_clip, tiny, tmp_path):
 def test_target_encoder_of_a_folder(tiny_target_encoder):
     rows = load_target_encoder(str(tiny_target_encoder), "cpu").encode(CAPTIONS, show_progress_bar=False)
     assert rows.shape == (3, 24)
+
+
+# In packs
+
+
+def test_a_version_is_known_in_whatever_precision(tiny, tiny_clip):
+    fitted = load_clip(str(tiny_clip), "cpu", "bf16").fingerprint("visual")
+    assert fitted != tiny.fingerprint("visual") and tiny.is_version("visual", fitted)
+    with torch.no_grad():
+        tiny.visual.proj.add_(1)
+    assert not tiny.is_version("visual", fitted)
+
+
+def test_an_at_sign_in_a_folder_above_is_no_size(tiny_clip, tmp_path):
+    moved = shutil.copytree(tiny_clip, tmp_path / "me@home" / "clip")
+    assert load_clip(str(moved), "cpu", "fp32").image_size == 32
+    assert load_clip(f"{moved}@64", "cpu", "fp32").image_size == 64

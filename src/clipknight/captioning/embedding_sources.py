@@ -13,8 +13,8 @@ from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.settings import MINILM
 from clipknight.ensemble.predictors import PREDICTORS, load_predictor
-from clipknight.paths import existing, outputs
-from clipknight.training.runs import Run
+from clipknight.paths import existing
+from clipknight.training.runs import Run, run_folder
 
 import torch
 
@@ -66,7 +66,7 @@ class EmbeddingSource:
 
 def open_source(name: str, device: str = "auto") -> EmbeddingSource:
     """The source called `name`: a run that predicts, or an encoder with a joint space (ValueError for others)."""
-    folder = existing(outputs() / name if (outputs() / name).exists() else name)
+    folder = run_folder(name)
     if (folder / "run.json").is_file() and (run := Run.open(name)).kind in PREDICTORS:
         return EmbeddingSource(name, ["target", run.settings["target_encoder"]], run=run, device=device)
     encoder = load_clip(str(folder) if folder.exists() else name, device)
@@ -82,7 +82,7 @@ def source_for(run: Run, name: str = "", device: str = "auto") -> EmbeddingSourc
     """The source called `name`, or the one a captioning run was judged by. ValueError unless it is of its space."""
     if "space" not in run.info:
         raise ValueError(f"{run.name} captions nothing: --run names a run of train_knight.py or train_maccap.py")
-    if not (name := name or run.settings["from_"]):
+    if not (name := name or run.part(run.settings["from_"])):
         raise ValueError(f"{run.name} was trained on text alone: say where embeddings come from, --from RUN or ENCODER")
     source = open_source(name, device)
     if source.space != run.info["space"]:

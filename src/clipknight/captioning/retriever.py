@@ -40,7 +40,8 @@ class Retriever:
     def of_run(cls, run: Run, choice: CorpusChoice = CorpusChoice(), device: str = "auto") -> "Retriever":
         """What a run of train_knight.py or train_maccap.py retrieves from."""
         s = run.settings
-        encode = caption_encoder(s["space"], s["target_encoder"], device)
+        space, target_encoder = run.part(s["space"]), run.part(s["target_encoder"])
+        encode = caption_encoder(space, target_encoder, device)
         if not choice.sources and (run.folder / PACKED).is_dir():
             corpus, vectors = read_packed_corpus(run.folder / PACKED, choice.share or 1.0, s["seed"])
             return cls(corpus, CaptionIndex(vectors, choice.index), encode)
@@ -50,7 +51,7 @@ class Retriever:
         else:
             corpus = Corpus.of(images_of_split(run, "train", device=device))
         corpus = corpus.share(choice.share or (1.0 if choice.sources else s["corpus_share"]), s["seed"])
-        rows = corpus_embeddings(corpus, s["space"], s["target_encoder"], device)
+        rows = corpus_embeddings(corpus, space, target_encoder, device)
         return cls(corpus, CaptionIndex(rows.vectors, choice.index), encode)
 
     @property

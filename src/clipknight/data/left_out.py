@@ -6,7 +6,7 @@ from clipknight.data.folders import print_once
 from clipknight.data.images import find_unreadable
 from clipknight.files import atomic_file
 from clipknight.messages import a_few
-from clipknight.paths import outputs
+from clipknight.paths import caches
 from clipknight.processes import in_main_process
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 
 def write_left_out(root: Path, why: str, rows: pd.DataFrame) -> Path:
     """Write the rows as `<dataset>-<why>.csv`, and return that path."""
-    path = outputs() / "left_out" / f"{root.parent.name}-{root.name}-{why}.csv"
+    path = caches() / "left_out" / f"{root.parent.name}-{root.name}-{why}.csv"
     if in_main_process():
         with atomic_file(path) as temporary:
             rows.to_csv(temporary, index=False)

@@ -11,7 +11,7 @@ from clipknight.data.video_decoding import evenly_spaced_frames
 from clipknight.data.video_timeline import UnreadableVideo
 from clipknight.files import atomic_folder
 from clipknight.messages import a_few, advice
-from clipknight.paths import outputs
+from clipknight.paths import caches
 
 from PIL import Image
 from tqdm import tqdm
@@ -68,7 +68,7 @@ def frame_files(
     folder's name has a digest of the video's path, size and modification time, and of `count`. `workers` videos are
     decoded at a time. UnreadableVideos names all that failed, unless they are skipped.
     """
-    cache = Path(cache or outputs() / "frames")
+    cache = Path(cache or caches() / "frames")
     folders = {str(path): _folder(str(path), count, cache) for path in paths}
     todo = {folder: path for path, folder in folders.items() if len(_files(folder)) != count}
     failed = {}

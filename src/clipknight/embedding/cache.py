@@ -17,7 +17,7 @@ from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.image_encoding import encoded_batches
 from clipknight.embedding.settings import MINILM
 from clipknight.embedding.subregions import subregion_features
-from clipknight.paths import outputs
+from clipknight.paths import caches
 
 import numpy as np
 import torch
@@ -163,7 +163,7 @@ def _captions(
 
 def cache_folder(dataset: Dataset, cache: str | Path | None = None) -> Path:
     """Where what belongs to a dataset is kept: below `cache`, by default outputs/embeddings."""
-    return Path(cache or outputs() / "embeddings") / dataset.name
+    return Path(cache or caches() / "embeddings") / dataset.name
 
 
 def _cache_folder(cache, dataset: Dataset, of: str, name: str, fingerprint: str, rows: list[str]) -> Path:

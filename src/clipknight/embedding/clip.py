@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from clipknight.devices import pick_device, pick_precision
-from clipknight.embedding.clip_encoder import ClipEncoder
+from clipknight.embedding.clip_encoder import ClipEncoder, without_size
 from clipknight.embedding.pretrained_clip import load_pretrained
 from clipknight.embedding.settings import FEATURES, OFFLINE
+from clipknight.packs import place_in_pack
 from clipknight.paths import existing
 from clipknight.saved_files import load_weights, read_description, read_tensors
 from clipknight.waiting import waiting
@@ -39,7 +40,7 @@ def load_clip(
 
 
 def _load_clip(name: str, device: str, precision: str) -> ClipEncoder:
-    base, _, size = name.partition("@")
+    base, size = without_size(name)
     if size and not size.isdecimal():
         raise ValueError(f"encoder {name!r}: the size after @ is a number of pixels, as in {base}@224")
     folder = _encoder_folder(base)
@@ -60,7 +61,7 @@ def _adapted(folder: Path) -> ClipEncoder:
     remedy = "make the encoder again by the command that trained it, with --overwrite"
     flags = dict.fromkeys(("joint", "projected", "locked_text"), (bool,))
     saved = read_description(folder / "encoder.json", remedy, root=(str,), activation=(str,), **flags)
-    base, _, size = saved["root"].partition("@")
+    base, size = without_size(place_in_pack(folder, saved["root"]))
     # Where nothing is said, the run is of 0.3.0, which trained it with open_clip's own config.
     encoder = _root(base, saved.get("activation", ""))
     encoder = encoder.at_size(int(size)) if size else encoder

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipknight.data.images import middle_of_strip
+from clipknight.devices import PRECISIONS
 from clipknight.embedding.image_size import resized
 from clipknight.embedding.packaged_clip import PACKAGED
 from clipknight.files import atomic_file
@@ -102,6 +103,13 @@ class ClipEncoder:
                 digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
+    def is_version(self, tower: str, fingerprint: str) -> bool:
+        """Whether `fingerprint` is of this tower, in whatever precision: machines differ in what "auto" is."""
+        if self.fingerprint(tower) == fingerprint:
+            return True
+        others = [replace(self, precision=getattr(torch, name)) for name in PRECISIONS.values()]
+        return any(other.fingerprint(tower) == fingerprint for other in others)
+
     def _beside_weights(self, tower: str) -> str:
         """What version 0.3.0 did otherwise with the same weights: its rows must not pass for this encoder's."""
         if tower == "visual":
@@ -150,7 +158,7 @@ class ClipEncoder:
             model = resized(self.model, size)
         except ValueError as error:
             raise ValueError(f"encoder {self.name!r}: {error}") from error
-        names = {key: f"{getattr(self, key).partition('@')[0]}@{size}" for key in ("name", "root")}
+        names = {key: f"{without_size(getattr(self, key))[0]}@{size}" for key in ("name", "root")}
         return replace(self, **names, model=model, preprocess_cfg=cfg)
 
     def save(self, folder: str | Path) -> None:
@@ -166,3 +174,8 @@ class ClipEncoder:
         description = {name: getattr(self, name) for name in SAVED}
         with atomic_file(folder / "encoder.json") as temporary:
             temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+
+def without_size(name: str) -> tuple[str, str]:
+    """What is before and after the @ of an encoder's name; an @ in a folder above it is part of its path."""
+    return (*name.rpartition("@")[::2],) if "@" in Path(name).name else (name, "")

@@ -48,7 +48,7 @@ class BandBlend:
         tensors, notes = read_noted_tensors(file, remedy)
         if "trees" in notes:
             raise ValueError(f"{file} blends by trees, which ended with 0.3.0: {remedy}")
-        coefficients = tensors["coefficients"].numpy()
+        coefficients = tensors["coefficients"].float().numpy()  # a pack may hold 16 bits
         if coefficients.ndim != 2 or len(coefficients) % coefficients.shape[1]:
             raise ValueError(f"{file} holds coefficients of the shape {coefficients.shape}: {remedy}")
         return cls(coefficients, json.loads(notes["found"]))

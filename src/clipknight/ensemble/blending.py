@@ -118,7 +118,7 @@ class BlendPredictor:
                 f"{run.folder / 'run.json'} has {len(names)} members and the weights {a_few(self.weights)}, not one "
                 "number a member: make the run again by src/blend.py"
             )
-        self.members = {name: load_predictor(Run.open(str(name)), device) for name in names}
+        self.members = {name: load_predictor(Run.open(run.part(str(name))), device) for name in names}
 
     def predict(
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False

@@ -82,8 +82,8 @@ class ConceptsPredictor:
 
     def __init__(self, run, device: str = "auto"):
         settings = run.settings
-        self.encoder = load_clip(settings["encoder"], device, settings["precision"], settings["features"])
-        if self.encoder.fingerprint("visual") != run.info["encoder_fingerprint"]:
+        self.encoder = load_clip(run.part(settings["encoder"]), device, settings["precision"], settings["features"])
+        if not self.encoder.is_version("visual", run.info["encoder_fingerprint"]):
             raise ValueError(f"run {run.name!r} was made with another version of {settings['encoder']!r}: {AGAIN}")
         self.concepts = Concepts.from_folder(run.folder / "best")
         self.name = run.name

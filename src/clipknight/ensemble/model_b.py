@@ -12,9 +12,9 @@ class ModelBPredictor:
 
     def __init__(self, run, device: str = "auto"):
         settings = run.settings
-        self.encoder = load_clip(settings["encoder"], device, settings["precision"], settings["features"])
+        self.encoder = load_clip(run.part(settings["encoder"]), device, settings["precision"], settings["features"])
         fitted = run.info["encoder_fingerprint"]
-        if self.encoder.fingerprint("visual") != fitted:
+        if not self.encoder.is_version("visual", fitted):
             raise ValueError(
                 f"run {run.name!r} was fitted on another version of encoder {settings['encoder']!r} "
                 f"({fitted}): fit it again with src/train_b.py --overwrite"

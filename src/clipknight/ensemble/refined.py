@@ -15,7 +15,7 @@ class RefinedPredictor:
     """
 
     def __init__(self, run: Run, device: str = "auto"):
-        self.source = load_predictor(Run.open(run.settings["from_"]), device)
+        self.source = load_predictor(Run.open(run.part(run.settings["from_"])), device)
         self.knn = load_knn(run.folder / "best", "refine it again, as src/refine.py --overwrite does")
         self.name = run.name
 

@@ -1,16 +1,22 @@
-"""A fitted KNN as a folder: keys, values, parameters and index; nothing is pickled."""
+"""A fitted KNN as a folder: keys, values, parameters and index; nothing is pickled.
+
+Keys and values are two arrays that are memory-mapped; in a pack they are one safetensors.
+"""
 
 import json
 from pathlib import Path
 
 from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.neighbor_search import comparable
 from clipknight.files import atomic_folder
-from clipknight.saved_files import read_array, read_description
+from clipknight.saved_files import read_array, read_description, read_tensors
 
 import faiss
 import numpy as np
+from safetensors.numpy import save_file
 from sklearn.utils.validation import check_is_fitted
 
+PACKED = "knn.safetensors"
 REMEDY = "fit it again, as src/train_b.py --overwrite does"
 
 
@@ -29,7 +35,7 @@ def save_knn(knn: DistanceWeightedKNN, folder: str | Path) -> None:
 
 
 def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
-    """Read what `save_knn` wrote, keys and values memory-mapped. Errors: those of `saved_files`."""
+    """Read what `save_knn` wrote, or a pack holds of it. Errors: those of `saved_files`."""
     folder = Path(folder)
     types = {"index": (str,), "index_params": (dict, type(None)), "n_neighbors": (int, type(None))}
     params = read_description(folder / "params.json", remedy, **types)
@@ -37,13 +43,35 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
         raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {remedy}")
     knn = DistanceWeightedKNN(**params)
     knn.check_parameters()
+    packed = folder / PACKED
+    arrays = _packed_arrays(packed, knn.metric, remedy) if packed.is_file() else _mapped_arrays(folder, remedy)
+    index = None if knn.index == "exact" else _read_index(folder / "index.faiss", arrays[0].shape, remedy)
+    return knn.hold(*arrays, index)
+
+
+def pack_arrays(knn: DistanceWeightedKNN, folder: Path, half: bool) -> None:
+    """Write keys and values as one safetensors; `half` stores numbers in 16 bits."""
+    arrays = {"keys": knn.keys_, "values": knn.values_}
+    arrays = {name: np.ascontiguousarray(a, np.float16 if half else a.dtype) for name, a in arrays.items()}
+    save_file(arrays, folder / PACKED)
+
+
+def _mapped_arrays(folder: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     keys = read_array(folder / "keys.npy", remedy)
     values = read_array(folder / "values.npy", remedy, len(keys), ndims=(1, 2), dtypes=("float32", "float64"))
     for name, array in (("keys", keys), ("values", values)):
         if not np.isfinite([array.min(), array.max()]).all():  # without a copy of what may be larger than memory
             raise ValueError(f"{folder / name}.npy holds NaN or infinity: {remedy}")
-    exact = knn.index == "exact"
-    return knn.hold(keys, values, None if exact else _read_index(folder / "index.faiss", keys.shape, remedy))
+    return keys, values
+
+
+def _packed_arrays(file: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
+    tensors = read_tensors(file, remedy)
+    keys, values = (tensors[name].numpy() for name in ("keys", "values"))
+    if keys.ndim != 2 or values.ndim not in (1, 2) or len(keys) != len(values):
+        raise ValueError(f"{file} holds keys of the shape {keys.shape} and values of {values.shape}: {remedy}")
+    values = values.astype(np.float32) if values.dtype == np.float16 else values
+    return comparable(keys.astype(np.float32, copy=False), metric), values  # those of 16 bits lost their length 1
 
 
 def _read_index(file: Path, shape: tuple[int, int], remedy: str) -> faiss.Index:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clipknight.files import lock_of
 from clipknight.messages import a_few
+from clipknight.packs import pack_of
 
 import filelock
 
@@ -40,6 +41,8 @@ def refuse_unless_free(folder: Path, resume: bool | None, overwrite: bool) -> No
 
     FileNotFoundError where there is no run to resume.
     """
+    if pack := pack_of(folder):
+        raise FileExistsError(f"{folder} lies in the pack {pack}, which no run is written into: choose another --run")
     if above := next((parent for parent in folder.parents if (parent / "run.json").is_file()), None):
         raise FileExistsError(f"{folder} lies inside the run {above}: choose another --run")
     if folder.is_file() or folder.is_symlink():

@@ -2,6 +2,7 @@
 
 settings.yaml   what it was made with              run.json     kind, script, machine, summary once finished
 metrics.jsonl   one line an event                  last/        to resume            best/   to infer
+README.md       its card, once finished
 predictions/<split>/                               rows of id + vector, what the blend and the submission read
 """
 
@@ -12,10 +13,13 @@ from pathlib import Path
 
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.files import atomic_file
+from clipknight.hub import HUB, download_pack
+from clipknight.packs import check_pack, pack_of, place_in_pack
 from clipknight.paths import existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import Description, read_description
 from clipknight.settings import load_settings, save_settings
+from clipknight.training.card import write_card
 from clipknight.training.event_log import append_event, read_events, rewrite_events
 from clipknight.training.run_descriptions import INFO, SETTINGS, changed_settings, kind_of, machine, script_of
 from clipknight.training.run_folders import OWN, check_name, claim, clear, refuse_unless_free, release
@@ -60,8 +64,15 @@ class Run:
 
     @classmethod
     def open(cls, name: str | Path) -> "Run":
-        """The run called `name`; says so where it is not finished. FileNotFoundError lists the runs there are."""
-        folder = existing(outputs() / name if (outputs() / name).exists() else name)
+        """The run called `name`, or that lies at a path, such as a pack, or `hf-hub:org/name`, a pack on the hub.
+
+        Says so where it is not finished. FileNotFoundError lists the runs there are; ValueError for a damaged pack.
+        """
+        if str(name).startswith(HUB):
+            name = download_pack(str(name))
+        folder = run_folder(name)
+        if pack := pack_of(folder):
+            check_pack(pack)
         if not (folder / "run.json").is_file():
             there = sorted(str(path.parent.relative_to(outputs())) for path in outputs().glob("**/run.json"))
             raise FileNotFoundError(f"no run {str(name)!r} in {outputs()}; there are: {', '.join(there) or 'none yet'}")
@@ -78,6 +89,10 @@ class Run:
     @property
     def name(self) -> str:
         return str(self.folder.relative_to(outputs())) if self.folder.is_relative_to(outputs()) else str(self.folder)
+
+    def part(self, name: str) -> str:
+        """Where what the run calls `name` is, be it another run or an encoder: in the pack that it lies in, if any."""
+        return place_in_pack(self.folder, name)
 
     @property
     def files(self) -> list[Path]:
@@ -117,9 +132,10 @@ class Run:
         return bool(self.info.get("finished"))
 
     def finish(self, **summary) -> None:
-        """Mark the run complete and keep its scores."""
+        """Mark the run complete, keep its scores, and write its card."""
         if in_main_process():
             self._write_info({**self.info, "finished": True, "summary": summary})
+            write_card(self)
             release(self.folder)
 
     @property
@@ -187,3 +203,8 @@ class Run:
     def _write_info(self, info: dict) -> None:
         with atomic_file(self.folder / "run.json") as temporary:
             temporary.write_text(json.dumps(info, indent=1), encoding="utf-8")
+
+
+def run_folder(name: str | Path) -> Path:
+    """Where a run called `name` lies, in outputs/ or elsewhere, if there is one."""
+    return existing(outputs() / name if (outputs() / name).exists() else name)
