@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo flickr8k table1 ladder captions study family video questions test lint notebooks
+.PHONY: help demo flickr8k table1 ladder captions study family video questions kaggle test lint notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ video: $(READY)  ## the same on clips in input/msvd_clips: outputs/family_video/
 
 questions: $(READY)  ## questions about the sample's drawings, answered: outputs/sample/questions, after make demo
 	$(BIN)/python src/pipeline.py configs/questions.yaml
+
+kaggle: $(READY)  ## outputs/kaggle: the run RUN (ensemble) as a Kaggle dataset and a notebook without internet, see docs/kaggle.md
+	$(BIN)/python src/kaggle_kit.py --run $(or $(RUN),ensemble) --user $(or $(KAGGLE_USER),YOUR_NAME)
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

