@@ -23,7 +23,7 @@ from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.picture_tables import has_pictures, write_pictures
 from clipknight.files import atomic_folder, has_room, one_at_a_time
 from clipknight.messages import shortened
-from clipknight.paths import outputs
+from clipknight.paths import caches
 from clipknight.waiting import waiting
 
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -42,7 +42,7 @@ def unpacked(path: Path, columns: Columns) -> Path:
     base = path if path.is_dir() else path.parent
     stats = [(file.relative_to(base).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in packed]
     key = hashlib.sha256(repr((path.resolve(), stats, columns)).encode()).hexdigest()[:12]
-    folder = outputs() / "datasets" / f"{key}-{_stem(path)[:100]}"
+    folder = caches() / "datasets" / f"{key}-{_stem(path)[:100]}"
     with one_at_a_time(folder):
         if not folder.is_dir():
             with waiting(f"unpacking {path.name}"), atomic_folder(folder, sync=False) as temporary:
