@@ -73,7 +73,7 @@ def unpack(archive: Path, folder: Path) -> None:
             if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
                 continue
             if not has_room(folder.parent, size):
-                raise ValueError(f"{archive} holds more than the disk of {outputs()} has room for")
+                raise ValueError(f"{archive} holds more than the disk of {caches()} has room for")
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(target, "wb") as file:
