@@ -1,5 +1,8 @@
+import importlib.util
+import sys
+
 from clipknight import torchvision_guard
-from clipknight.torchvision_guard import guard_torchvision
+from clipknight.torchvision_guard import guard_torchvision, guard_when_imported
 
 import pytest
 import torch
@@ -16,6 +19,19 @@ def test_torchvision_imports_after_clipknight():
     import torchvision.ops  # noqa: F401
 
     assert hasattr(torch.ops.torchvision, "nms")
+
+
+def test_it_acts_when_torchvision_is_looked_for_and_once(monkeypatch):
+    acted = []
+    monkeypatch.setattr(torchvision_guard, "guard_torchvision", lambda: acted.append("acted"))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.delitem(sys.modules, "torchvision")
+    for _ in range(2):
+        guard_when_imported()
+    assert importlib.util.find_spec("wave") is not None and acted == []
+    for _ in range(2):
+        assert importlib.util.find_spec("torchvision").name == "torchvision"
+    assert acted == ["acted"]
 
 
 def test_what_is_missing_is_declared_and_what_is_there_is_left_alone(monkeypatch, unguarded):
