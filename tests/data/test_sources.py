@@ -315,7 +315,7 @@ def test_a_url_is_copied_once(tmp_path, store):
     for name, content in flickr().items():
         store.pipe_file(f"/bucket/folder/{name}", content if isinstance(content, bytes) else content.encode())
     assert rows(read_dataset("memory://bucket/x.tar")) == expected
-    assert rows(read_dataset("memory://bucket/folder")) == expected
+    assert rows(folder := read_dataset("memory://bucket/folder")) == expected and folder.name == "folder"
     store.store.clear()
     assert rows(read_dataset("memory://bucket/x.tar")) == expected  # not asked for again
 

@@ -41,7 +41,10 @@ def _copy(url: str, to: Path) -> None:
     except ImportError as error:
         raise ValueError(f"{url}: {error}: {install('s3fs')}") from None
     try:
-        sizes = {file: found["size"] or 0 for file, found in store.find(place, detail=True).items()}
+        if store.isfile(place):  # asked first: a web server would send all of it to be searched for links
+            sizes = {place: store.size(place) or 0}
+        else:
+            sizes = {file: found.get("size") or 0 for file, found in store.find(place, detail=True).items()}
         if not has_room(to.parent, sum(sizes.values())):
             raise OSError(f"it holds {sum(sizes.values()):,} bytes, more than the disk has room for")
         for file in sizes:

@@ -16,8 +16,8 @@ def source_of(source: str | Path, columns: Columns = Columns()) -> tuple[str, Pa
     FileNotFoundError where there is none; ValueError for archives that cannot be read.
     """
     path = fetched(str(source)) if is_url(source) else present(source)
-    name, path = (f"{path.parent.name}-{path.stem}" if path.is_file() else path.name), _inner(path)
-    return name, _inner(unpacked(path, columns))
+    name = f"{path.parent.name}-{path.stem}" if path.is_file() and not is_url(source) else path.name
+    return name, _inner(unpacked(_inner(path), columns))
 
 
 def present(path: str | Path) -> Path:
