@@ -1,7 +1,8 @@
 import pickle
 
+from clipknight.embedding.embeddings import unit
 from clipknight.ensemble.knn import DistanceWeightedKNN
-from clipknight.ensemble.saved_knn import load_knn, save_knn
+from clipknight.ensemble.saved_knn import load_knn, pack_arrays, save_knn
 
 import numpy as np
 import pytest
@@ -62,3 +63,16 @@ def test_a_saved_index_that_is_cut_or_of_other_keys(data, tmp_path):
     index.write_bytes(index.read_bytes()[:1000])
     with pytest.raises(ValueError, match="index.faiss is no whole index: fit it again"):
         load_knn(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("half, digits", [(False, 0), (True, 3e-3)])
+def test_packed_and_read_again(data, tmp_path, half, digits):
+    """Captions among which a run is refined are keys and values at once, and are stored once."""
+    keys, queries = unit(data[0]).astype(np.float32), data[2]
+    knn = DistanceWeightedKNN(5).fit(keys, keys)
+    save_knn(knn, tmp_path)
+    (tmp_path / "keys.npy").unlink()
+    (tmp_path / "values.npy").unlink()
+    pack_arrays(knn, tmp_path, half)
+    np.testing.assert_allclose(load_knn(tmp_path).predict(queries), knn.predict(queries), atol=digits, rtol=0)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1.2 * keys.nbytes / (2 if half else 1)

@@ -50,8 +50,10 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
 
 
 def pack_arrays(knn: DistanceWeightedKNN, folder: Path, half: bool) -> None:
-    """Write keys and values as one safetensors; `half` stores numbers in 16 bits."""
-    arrays = {"keys": knn.keys_, "values": knn.values_}
+    """Write keys and values as one safetensors; `half` stores numbers in 16 bits. Values that are the keys are left out."""
+    arrays = {"keys": knn.keys_}
+    if not np.array_equal(knn.keys_, knn.values_):
+        arrays["values"] = knn.values_
     arrays = {name: np.ascontiguousarray(a, np.float16 if half else a.dtype) for name, a in arrays.items()}
     save_file(arrays, folder / PACKED)
 
@@ -67,7 +69,8 @@ def _mapped_arrays(folder: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _packed_arrays(file: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     tensors = read_tensors(file, remedy)
-    keys, values = (tensors[name].numpy() for name in ("keys", "values"))
+    keys = tensors["keys"].numpy()
+    values = tensors["values"].numpy() if "values" in tensors else keys
     if keys.ndim != 2 or values.ndim not in (1, 2) or len(keys) != len(values):
         raise ValueError(f"{file} holds keys of the shape {keys.shape} and values of {values.shape}: {remedy}")
     values = values.astype(np.float32) if values.dtype == np.float16 else values
