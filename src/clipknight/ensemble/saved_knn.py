@@ -50,7 +50,7 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
 
 
 def pack_arrays(knn: DistanceWeightedKNN, folder: Path, half: bool) -> None:
-    """Write keys and values as one safetensors; `half` stores numbers in 16 bits. Values that are the keys are left out."""
+    """Write keys, and values unless they are the keys, as one safetensors; `half` stores numbers in 16 bits."""
     arrays = {"keys": knn.keys_}
     if not np.array_equal(knn.keys_, knn.values_):
         arrays["values"] = knn.values_
