@@ -39,7 +39,11 @@ def caches_in(folder: str | Path) -> Iterator[None]:
 
 
 def existing(path: str | Path) -> Path:
-    """`path` from the present folder, or else from the project's root or its outputs; unchanged when in none."""
+    """`path` from the present folder, or else from the project's root or its outputs; unchanged when in none.
+
+    `outputs/…` is among the outputs wherever they are.
+    """
     path = Path(path)
-    candidates = (path, ROOT / path, outputs() / path)
+    moved = [outputs().joinpath(*path.parts[1:])] if path.parts[:1] == ("outputs",) else []
+    candidates = (path, ROOT / path, outputs() / path, *moved)
     return next((candidate for candidate in candidates if candidate.exists()), path)
