@@ -14,10 +14,10 @@ from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.methods.settings import IMAGE_AS
 from clipknight.paths import STARTER, outputs
-from clipknight.ranges import Few, PositiveFew
+from clipknight.ranges import Few, Name, PositiveFew
 from clipknight.settings import parse
 
-PRINTED = 12  # answers shown on the terminal
+PRINTED, LONGEST = 12, 200  # answers shown on the terminal, and characters of a question or an answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """folder of the images that --questions names"""
     train: str = ""
     """CSV of other questions with answers, by kind: their commonest answer is compared, --closed chooses among them"""
-    run: str = STARTER
+    run: Name = STARTER
     """run of train_knight.py"""
     from_: str = ""
     """where embeddings come from: a run that predicts, or an encoder with a joint space; by default the run's own"""
@@ -42,7 +42,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """captions (Knight's own and the nearest, as text) or prefix (mapped vectors, of a run with --decoder smollm2)"""
     captions: Few = 5
     """nearest captions that are told beside Knight's own"""
-    language_model: str = "smollm2"
+    language_model: Name = "smollm2"
     """that answers: smollm2, a name on the hub, a folder; with --image_as prefix it is the run's decoder"""
     choices: list[str] = field(default_factory=list)
     """answers to choose from, by their likelihood"""
@@ -52,7 +52,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """choose what the image makes likelier by the largest factor, whatever is likely without one"""
     max_tokens: PositiveFew = 10
     """longest answer"""
-    out: str = field(default_factory=lambda: str(outputs() / "answers.csv"))
+    out: Name = field(default_factory=lambda: str(outputs() / "answers.csv"))
     """CSV of image,question,answer, and expected,kind where they are known"""
     json: str = ""
     """also write the accuracies to this file"""
@@ -77,7 +77,7 @@ from clipknight.data.questions import (
     read_questions,
 )
 from clipknight.files import atomic_file
-from clipknight.messages import a_few
+from clipknight.messages import a_few, shortened
 from clipknight.methods.instruction_model import InstructionModel
 from clipknight.methods.question_answering import Shown, answers, as_captions, as_prefix
 from clipknight.methods.registry import open_captioner
@@ -134,7 +134,7 @@ def main(argv=None) -> pd.DataFrame:
     with atomic_file(s.out) as file:
         table.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)  # a lone "\r" too
     for row in table.head(PRINTED).itertuples():
-        print(f"{row.image}: {row.question} {row.answer}")
+        print(f"{shortened(row.image)}: {shortened(row.question, LONGEST)} {shortened(row.answer, LONGEST)}")
     print(f"{len(table):,} answers -> {s.out}")
     if "answer" in rows:
         ways = {"answers": said, "without the image": answers(model, Shown.nothing(len(rows)), **asked)}

@@ -14,7 +14,7 @@ member and band of the targets' principal components, in the same way; the table
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipknight.embedding.settings import KeptDataSettings
+from clipknight.embedding.settings import KeptDataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Cosine, Folds, Name, NonNegative
 from clipknight.settings import parse
@@ -24,7 +24,7 @@ METHODS = ("weights", "bands")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, KeptDataSettings):
+class Settings(RunSettings, SkippingSettings, KeptDataSettings):
     """Settings of blend.py"""
 
     data: str = ""

@@ -15,10 +15,10 @@ from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.methods.settings import METHODS
 from clipknight.paths import STARTER, outputs
-from clipknight.ranges import Count, Few, PositiveFew, Share
+from clipknight.ranges import Count, Few, Name, PositiveFew, Share
 from clipknight.settings import parse
 
-PRINTED = 12  # captions shown on the terminal
+PRINTED, LONGEST = 12, 300  # captions shown on the terminal, and characters of a name or a caption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """instead of paths: train, valid or test of --data; an ensemble's valid predictions are its out-of-fold ones"""
     limit: Count = 0
     """of the split only so many images, the first; 0 for all. Scores of a part do not compare with the whole's"""
-    run: str = STARTER
+    run: Name = STARTER
     """run of train_knight.py or train_maccap.py"""
     from_: str = ""
     """where embeddings come from: a run that predicts, or an encoder with a joint space; by default the run's own.
@@ -66,7 +66,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     consensus, maccap embedding"""
     max_tokens: Few = 0
     """longest caption; 0 for the method's: 40, maccap 16"""
-    out: str = field(default_factory=lambda: str(outputs() / "captions.csv"))
+    out: Name = field(default_factory=lambda: str(outputs() / "captions.csv"))
     """.csv (image,caption) or .json (image_id, caption, neighbours)"""
     html: str = "auto"
     """page of pictures and captions; auto: beside --out; none"""
@@ -84,6 +84,7 @@ from clipknight.captioning.embedding_sources import source_for
 from clipknight.captioning.media_set import MediaSet
 from clipknight.captioning.retriever import CorpusChoice
 from clipknight.data.result_files import write_captions
+from clipknight.messages import shortened
 from clipknight.methods.registry import open_captioner
 from clipknight.output_names import check_output
 from clipknight.plots.gallery import Captioned, write_gallery
@@ -105,7 +106,7 @@ def main(argv=None) -> pd.DataFrame:
     check_output("--html", page, (".html", ".htm"), s.out, *read)
     source = source_for(run, s.from_, s.device)
     if s.split:
-        media = MediaSet.of_split(source.run or run, s.split, s.data, s.limit, s.device)
+        media = MediaSet.of_split(source.run or run, s.split, s.data, s.limit, s.device, s.skip_unreadable)
     else:
         media = MediaSet.found(s.paths, s.frames, s.workers, s.skip_unreadable)
     corpus = CorpusChoice(s.corpus, s.corpus_separator, s.corpus_share, s.index)
@@ -131,7 +132,7 @@ def main(argv=None) -> pd.DataFrame:
         summary = f"Embeddings from {source.name}; retrieved from {len(corpus):,} captions of {corpus.name}."
         write_gallery(page, f"Captions by {run.name}", summary, items)
     for item in items[:PRINTED]:
-        print(f"{item.path}: {item.caption}")
+        print(f"{shortened(item.path, LONGEST)}: {shortened(item.caption, LONGEST)}")
     count, videos = len(items), len(media.clips)
     rate, files = f"{seconds:.1f} s ({count / seconds:.1f} a second)", ", ".join(filter(None, (s.out, page)))
     print(f"{count - videos:,} images and {videos:,} videos in {rate} -> {files}")

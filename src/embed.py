@@ -13,7 +13,7 @@ from typing import Literal
 from clipknight.devices import PRECISIONS, WorkerSettings
 from clipknight.embedding.settings import FEATURES, OFFLINE, KeptDataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
-from clipknight.ranges import PositiveFew
+from clipknight.ranges import Name, PositiveFew
 from clipknight.settings import parse
 
 
@@ -21,7 +21,7 @@ from clipknight.settings import parse
 class Settings(WorkerSettings, SkippingSettings, KeptDataSettings):
     """Settings of embed.py"""
 
-    encoder: str = f"{OFFLINE}@224"
+    encoder: Name = f"{OFFLINE}@224"
     """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
     features: Literal[FEATURES] = "auto"
     """image embedding: auto (the encoder's own), or pooled (before its projection)"""
@@ -54,13 +54,7 @@ def main(argv=None) -> None:
         if not len(part):
             continue
         start = time.perf_counter()
-        images = image_embeddings(
-            encoder,
-            part,
-            batch_size=s.batch_size,
-            workers=s.workers,
-            skip_unreadable=s.skip_unreadable and name == "test",
-        )
+        images = image_embeddings(encoder, part, batch_size=s.batch_size, workers=s.workers)
         print(f"{name}: images {images.vectors.shape}, {time.perf_counter() - start:.0f} s")
         if encoder.joint and not encoder.captions_are_targets and len(part.captions):
             start = time.perf_counter()

@@ -20,6 +20,7 @@ from clipknight.ranges import InsideUnit
 from clipknight.settings import parse
 
 ORDERS = ("file", "shuffled")
+LONGEST = 200  # characters of a caption that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.files import atomic_file
-from clipknight.messages import a_few
+from clipknight.messages import a_few, shortened
 from clipknight.output_names import check_output
 from clipknight.paths import existing, outputs
 from clipknight.preparation import prepare_process
@@ -85,7 +86,7 @@ def main(argv=None) -> Path:
 
 def captions_of_dataset(s: Settings) -> tuple[str, pd.DataFrame, Embeddings]:
     """A name, the training captions (image, caption) and their targets."""
-    train = CaptionedDataset.of(s).split("train")
+    train = CaptionedDataset.of(s, text_alone=True).split("train")
     suffixes = train.dataset.images["path"].str.extract(r"(\.[^./]+)$")[0].fillna("")
     images = (train.dataset.images["id"] + suffixes).to_numpy()[train.image_of_caption]
     captions = pd.DataFrame({"image": images, "caption": train.dataset.captions["caption"]})
@@ -130,11 +131,12 @@ def print_summary(captions: pd.DataFrame, filtered: Filtered, threshold: float, 
         print("dropped the most:")
         counts = pd.Series(filtered.dropped_by[~filtered.kept]).value_counts(sort=False).sort_index()
         for row, count in counts.sort_values(ascending=False, kind="stable")[:examples].items():
-            print(f"  {count:>6,}  {captions['caption'][row]}")
+            print(f"  {count:>6,}  {shortened(captions['caption'][row], LONGEST)}")
         print("examples, from the threshold up:")
         ranked = dropped.sort_values("cosine", kind="stable")
         for row in ranked.iloc[np.unique(np.linspace(0, len(ranked) - 1, examples).astype(int))].itertuples():
-            print(f"  {row.cosine:.3f}  {row.caption}  <-  {row.kept_caption}")
+            shown = f"{shortened(row.caption, LONGEST)}  <-  {shortened(row.kept_caption, LONGEST)}"
+            print(f"  {row.cosine:.3f}  {shown}")
 
 
 if __name__ == "__main__":

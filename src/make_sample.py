@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.errors import parse_early, user_errors
-from clipknight.ranges import Few, PositiveFew, Seed
+from clipknight.ranges import Few, Name, PositiveFew, Seed
 from clipknight.settings import parse
 
 VERSION = 2  # of the drawings: raise it when the same settings would draw something else
@@ -37,7 +37,7 @@ OWN = COMPETITION | {
 class Settings:
     """Settings of make_sample.py"""
 
-    out: str = "input/sample"
+    out: Name = "input/sample"
     """Folder to make, from the project's root. It appears whole or not at all."""
     images: PositiveFew = 1500
     """Pictures: a tenth each for validation and test, the rest for training."""
@@ -56,6 +56,7 @@ class Settings:
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
+from clipknight.data.json_files import LIST, TEXT, read_json, records
 from clipknight.files import atomic_folder
 from clipknight.messages import a_few
 from clipknight.paths import ROOT
@@ -76,7 +77,7 @@ from tqdm import tqdm
 def main(argv=None):
     settings = parse(Settings, argv, __doc__)
     if settings.images < 10 or not 0 <= settings.clips <= 500:
-        raise SystemExit(
+        raise ValueError(
             f"--images {settings.images} --clips {settings.clips}: give at least 10 images and 0 to 500 clips"
         )
     out = ROOT / settings.out
@@ -91,7 +92,8 @@ def main(argv=None):
             (folder / "sample.json").write_text(json.dumps(made_with) + "\n", encoding="utf-8")
         print(f"the same pictures with one prompt each: {ROOT / settings.competition}")
     if settings.questions:
-        scenes = json.loads((out / "scenes.json").read_text(encoding="utf-8"))
+        path = out / "scenes.json"
+        scenes = records(path, {"scenes": read_json(path)}, "scenes", {"file": TEXT, "split": TEXT, "objects": LIST})
         write_questions(scenes, f"{Path(settings.out).as_posix()}/Images", settings.questions, settings.seed)
 
 

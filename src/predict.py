@@ -12,7 +12,7 @@ from typing import Literal
 
 from clipknight.devices import DeviceSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
-from clipknight.ranges import PositiveFew
+from clipknight.ranges import Name, PositiveFew
 from clipknight.settings import of_own_meaning, parse
 
 
@@ -20,7 +20,7 @@ from clipknight.settings import of_own_meaning, parse
 class Settings(DeviceSettings, WorkerSettings):
     """Settings of predict.py"""
 
-    run: str = "ensemble"
+    run: Name = "ensemble"
     """name of the run: outputs/<run>"""
     images: str = of_own_meaning("")
     """folder of images, searched with its subfolders"""

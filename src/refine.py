@@ -11,7 +11,7 @@ predicts photos of any kind better.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipknight.embedding.settings import KeptDataSettings
+from clipknight.embedding.settings import KeptDataSettings, SkippingSettings
 from clipknight.ensemble.settings import INDEX_PARAMS
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveShare
@@ -20,7 +20,7 @@ from clipknight.training.settings import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, KeptDataSettings):
+class Settings(RunSettings, SkippingSettings, KeptDataSettings):
     """Settings of refine.py"""
 
     run: Name = "refined"

@@ -6,22 +6,22 @@ python src/report.py --data input/sample --run ensemble --out outputs/report.htm
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipknight.embedding.settings import KeptDataSettings
+from clipknight.embedding.settings import KeptDataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.paths import outputs
-from clipknight.ranges import Few
+from clipknight.ranges import Few, Name
 from clipknight.settings import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(KeptDataSettings):
+class Settings(SkippingSettings, KeptDataSettings):
     """Settings of report.py"""
 
     data: str = ""
     """dataset folder (or table); by default the ensemble's, with its columns"""
-    run: str = "ensemble"
+    run: Name = "ensemble"
     """an ensemble's run; its members are shown beside it"""
-    out: str = field(default_factory=lambda: str(outputs() / "report.html"))
+    out: Name = field(default_factory=lambda: str(outputs() / "report.html"))
     """the page to write"""
     pictures: Few = 24
     """how many to show"""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from clipknight.devices import DeviceSettings
 from clipknight.errors import parse_early, user_errors
+from clipknight.ranges import Name
 from clipknight.settings import parse
 
 
@@ -17,11 +18,11 @@ from clipknight.settings import parse
 class Settings(DeviceSettings):
     """Settings of submit.py"""
 
-    run: str = "ensemble"
+    run: Name = "ensemble"
     """name of the run: outputs/<run>"""
     split: str = "test"
     """whose predictions to write"""
-    out: str = "outputs/submission.csv"
+    out: Name = "outputs/submission.csv"
     """file to write, from the present folder; replaced when it is there"""
     data: str = ""
     """dataset folder; by default the run's own"""
@@ -59,7 +60,7 @@ def main(argv=None) -> str:
     others = len(predictions) - int(np.isin(predictions.ids, asked).sum())
     if others:
         print(f"left out: {others:,} predicted images that {sample or s.split} does not ask for")
-    predictions = complete(predictions, asked, s)
+    predictions = complete(predictions, asked, dataset.ids, s)
 
     write_submission(predictions, s.out, sample)
     check_written(predictions, s.out)
@@ -68,13 +69,16 @@ def main(argv=None) -> str:
     return s.out
 
 
-def complete(predictions: Embeddings, asked: np.ndarray, s: Settings) -> Embeddings:
+def complete(predictions: Embeddings, asked: np.ndarray, there: np.ndarray, s: Settings) -> Embeddings:
     """The rows of `asked`; those without a prediction get the mean one if the user wants it."""
     missing = pd.Index(asked).difference(pd.Index(predictions.ids))
     if len(missing) and not s.fill_missing:
+        remedy = f"predict them (python src/predict.py --run {s.run} --split {s.split})"
+        if not missing.isin(there).any():
+            remedy = "the dataset has no such images: check --data"
         raise ValueError(
-            f"{len(missing):,} of {len(asked):,} images have no prediction in {s.split!r}: {a_few(missing)}; predict "
-            f"them (python src/predict.py --run {s.run} --split {s.split}), or pass --fill_missing mean"
+            f"{len(missing):,} of {len(asked):,} images have no prediction in {s.split!r}: {a_few(missing)}; {remedy}, "
+            "or pass --fill_missing mean"
         )
     if not len(missing):
         return predictions.aligned_to(asked)

@@ -10,7 +10,7 @@ a small learning rate. Predictions for valid and test are written into the run.
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from clipknight.embedding.settings import FEATURES, SkippingSettings
+from clipknight.embedding.settings import FEATURES
 from clipknight.ensemble.settings import HEADS
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Few, Name, NonNegative, Positive, PositiveFew, Rate, Share, ShareBelowOne
@@ -19,7 +19,7 @@ from clipknight.training.settings import FineTuningSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(SkippingSettings, FineTuningSettings):
+class Settings(FineTuningSettings):
     """Settings of train_a.py"""
 
     run: Name = "a"
@@ -94,6 +94,8 @@ def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
     prepare_process()
     check_sizes(s.tta_sizes)
+    if not (s.epochs or s.head_epochs or s.init_head):
+        raise ValueError("--epochs 0 and --head_epochs 0 leave nothing to train: give one of them, or --init_head")
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     if s.init_head:

@@ -26,7 +26,7 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, SkippingSettings,
 
     run: Name = "b"
     """name of the run: outputs/<run>"""
-    encoder: str = f"{OFFLINE}@224"
+    encoder: Name = f"{OFFLINE}@224"
     """CLIP that embeds the query: lite2-minilm, architecture:tag, hf-hub:..., a folder or a run (of Model A too)"""
     features: Literal[FEATURES] = "auto"
     """image embedding that is compared: auto (the encoder's own), or pooled (before its projection)"""
@@ -74,6 +74,8 @@ def main(argv=None) -> float:
     train, valid = data.split("train"), data.split("valid")
 
     keys, values = keys_and_values(encoder, train, s)
+    if (s.n_neighbors or 0) > len(keys):
+        raise ValueError(f"--n_neighbors {s.n_neighbors:,} is more than there are, {len(keys):,}: leave it out for all")
     fingerprint = encoder.fingerprint("visual")
     run = Run.start(s.run, s, "model_b", overwrite=s.overwrite, encoder_fingerprint=fingerprint)
     knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, index=s.index)

@@ -41,7 +41,7 @@ if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
 from clipknight.embedding.cache import image_embeddings
-from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.captioned_dataset import CaptionedDataset, refuse_unreadable
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.contrastive import caption_keys, compared, contrastive_loss, train_projection
 from clipknight.embedding.image_encoding import encode_images
@@ -67,6 +67,8 @@ def main(argv=None) -> dict:
     train, valid = data.split("train"), data.split("valid")
     if encoder.joint and not s.epochs:
         raise ValueError(f"encoder {s.encoder!r} has a trained projection: with --epochs 0 nothing is left to train")
+    if encoder.joint:  # one that is not has its images embedded, and thereby read, below
+        refuse_unreadable(train.dataset)
     loader = training_images(encoder, train.dataset, s)
     s = replace(s, **tower_rates(encoder, s.lr_vision, s.layer_decay))
     keys = torch.from_numpy(np.array(caption_keys(encoder, train)))

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from clipknight import files
 from clipknight.files import atomic_file, atomic_folder
@@ -216,3 +217,25 @@ def test_a_second_process_waits_until_the_first_is_killed(tmp_path):
         inside.kill()
         assert waiting.stdout.readline() == "in\n"
         waiting.kill()
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+@pytest.mark.parametrize("number, free, told", [(errno.EROFS, 1 << 40, errno.EROFS), (None, 1000, errno.ENOSPC)])
+def test_a_failure_names_the_file_that_was_asked_for(tmp_path, monkeypatch, write, number, free, told):
+    """And not the hidden name that it has until it is whole; a library's own words for a full disk are not shown."""
+
+    def fail(path, *args, **kwargs):
+        raise OSError(number, os.strerror(number), str(path)) if number else OSError("4560 requested and 2048 written")
+
+    monkeypatch.setattr(Path, "mkdir" if write is write_folder else "write_text", fail)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    monkeypatch.setattr(files, "_make_parents", lambda path: [])
+    with pytest.raises(OSError) as error:
+        write(tmp_path / "target")
+    assert (error.value.errno, error.value.filename) == (told, str(tmp_path / "target"))
+
+
+def test_a_failure_of_appending_names_the_file(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="Input/output error") as error, files.errors_name(tmp_path / "rows.f32"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert error.value.filename == str(tmp_path / "rows.f32")

@@ -95,19 +95,34 @@ def _whole(path: Path, temporary: Path) -> Iterator[Path]:
     """`temporary` and the folders above it, removed on any error together with what is in them."""
     made = _make_parents(path)
     try:
-        yield temporary
-    except BaseException as error:
+        with errors_name(path, temporary):
+            yield temporary
+    except BaseException:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
-        of_content = not isinstance(error, Exception) or isinstance(error, (ValueError, KeyError, TypeError))
-        full = not of_content and shutil.disk_usage(path.parent).free < LEAST_FREE
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
-        if full:  # libraries report a full disk in words of their own, without the file
+        raise
+
+
+@contextmanager
+def errors_name(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """What fails in writing says so of `path`, and not of `temporary`, its name until then, nor of no file at all.
+
+    Libraries report a full disk in words of their own: any of their errors is that of a full disk, where it is full.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError):  # of what was to be written
+        raise
+    except Exception as error:
+        if shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free < LEAST_FREE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            raise type(error)(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 
 

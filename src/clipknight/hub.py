@@ -65,6 +65,16 @@ def _reachable() -> bool:
 def hub_failure(name: str, error: Exception, offline: str) -> Exception:
     """What to raise when loading `name` failed with `error`; `offline` names what loads without a hub."""
     remedy = f"Works offline: {offline}"
+    if "trust_remote_code" in str(error):
+        return ValueError(
+            f"{name!r} comes with a program of its own, which is never run here: take a model of an architecture that "
+            f"the libraries have. {remedy}"
+        )
+    if "Weights only load failed" in str(error):
+        return ValueError(
+            f"{name!r} has weights in a pickle of more than tensors, which could run a program and is not read: take "
+            f"weights in safetensors. {remedy}"
+        )
     if os.path.isdir(name):
         return ValueError(f"{name!r} could not be loaded: {_on_one_line(error)}. {remedy}")
     if constants.HF_HUB_OFFLINE:
@@ -97,4 +107,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _on_one_line(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"its configuration lacks {error}"
     return shortened(" ".join(str(error).split()).rstrip("."), 200)

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import os
 import sys
+import warnings
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # mallopt's parameters, as in glibc's malloc.h
 
@@ -17,6 +18,7 @@ def prepare_process() -> None:
     """Keep freed memory, and keep libraries from printing what is no news to a user. Twice does no harm."""
     keep_freed_memory()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn and deadlock when loaders fork
+    warnings.filterwarnings("ignore", module=r"torch\._weights_only_unpickler")  # of a pickle that is refused anyway
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # loading MiniLM without its unused pooler is no news
     if "transformers" in sys.modules:  # which has read its variable already
         import transformers

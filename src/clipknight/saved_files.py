@@ -78,7 +78,7 @@ def read_checkpoint(path: str | Path, remedy: str) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise _unlike(path, f"is no whole checkpoint ({error})", remedy) from error
+        raise _unlike(path, f"is no whole checkpoint ({error or 'it is cut off'})", remedy) from error
     if not isinstance(state, dict):
         raise _unlike(path, f"holds a {type(state).__name__}, not a checkpoint", remedy)
     return Description(state, path, remedy)

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.settings import FEATURES, OFFLINE, DataSettings
+from clipknight.embedding.settings import FEATURES, OFFLINE, DataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.paths import outputs
-from clipknight.ranges import Cosine, Folds, PositiveCount
+from clipknight.ranges import Cosine, Folds, Name, PositiveCount
 from clipknight.settings import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WorkerSettings, PrecisionSettings, DataSettings):
+class Settings(WorkerSettings, PrecisionSettings, SkippingSettings, DataSettings):
     """Settings of fold_study.py"""
 
-    encoder: str = f"{OFFLINE}@224"
+    encoder: Name = f"{OFFLINE}@224"
     """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; best one that never trained on these images"""
     features: Literal[FEATURES] = "auto"
     """image embedding: auto (the encoder's own), or pooled (before its projection)"""
@@ -39,7 +39,7 @@ class Settings(WorkerSettings, PrecisionSettings, DataSettings):
     """parts that are predicted from the others"""
     n_neighbors: PositiveCount | None = None
     """of the KNN; by default the paper's 100, or all where there are fewer"""
-    out: str = field(default_factory=lambda: str(outputs() / "fold_study.json"))
+    out: Name = field(default_factory=lambda: str(outputs() / "fold_study.json"))
     """JSON file for all figures"""
 
 

@@ -16,25 +16,27 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.settings import DataSettings
+from clipknight.embedding.settings import DataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.paths import outputs
-from clipknight.ranges import Few, PositiveCount, PositiveFew
-from clipknight.settings import parse
+from clipknight.ranges import Few, Name, PositiveCount, PositiveFew
+from clipknight.settings import load_settings, parse
 
 BLOCK = 64  # images whose regions meet all captions at a time
 AT = (1, 5, 10)
 
+STUDY = {"settings.yaml", "scores.json", "gap.png"}  # what is always written
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WorkerSettings, PrecisionSettings, DataSettings):
+class Settings(WorkerSettings, PrecisionSettings, SkippingSettings, DataSettings):
     """Settings of region_study.py"""
 
-    encoder: str = "outputs/clip"
+    encoder: Name = "outputs/clip"
     """CLIP with a trained joint space: a run of train_clip.py, architecture:tag, hf-hub:..., a folder"""
     split: Literal["train", "valid", "test"] = "valid"
     """train, valid or test"""
-    out: str = field(default_factory=lambda: str(outputs() / "regions"))
+    out: Name = field(default_factory=lambda: str(outputs() / "regions"))
     """folder for scores.json, gap.png and the pictures; files of an earlier study there are replaced"""
     limit: PositiveCount = 1000
     """images at most, the first of the split"""
@@ -56,6 +58,7 @@ from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.subregions import SubRegions, encode_subregions
 from clipknight.files import atomic_file
+from clipknight.messages import a_few
 from clipknight.output_names import check_output
 from clipknight.preparation import prepare_process
 from clipknight.settings import save_settings
@@ -70,6 +73,7 @@ def main(argv=None) -> dict:
 
     s = parse(Settings, argv, __doc__)
     check_output("--out", Path(s.out) / "settings.yaml", (), s.data, s.encoder)
+    refuse_other_files(Path(s.out))
     prepare_process()
     encoder = load_clip(s.encoder, s.device, s.precision)
     if not encoder.joint:
@@ -86,6 +90,7 @@ def main(argv=None) -> dict:
     gaps = {name: gap_statistics(vectors[:, 0], first) for name, vectors in ways.items() if vectors.shape[1] == 1}
 
     out = Path(s.out)
+    save_settings(s, out / "settings.yaml")  # first, so that a study that is broken off is known for one
     for row in np.unique(np.linspace(0, len(paths) - 1, s.pictures).astype(int)):
         caption = data.dataset.captions["caption"].iloc[int(np.argmax(image_of == row))]
         figure = overlay(paths[row], encoder, s.regions, caption)
@@ -94,13 +99,20 @@ def main(argv=None) -> dict:
     result = {"images": len(paths), "captions": len(captions), "scores": scores, "gap": gaps}
     with atomic_file(out / "scores.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    save_settings(s, out / "settings.yaml")
     print(f"{s.encoder}, {s.split}: {len(paths):,} images, {len(captions):,} captions, {s.regions} regions an image")
     print(pd.DataFrame.from_dict(scores, orient="index").to_string(float_format="{:.3f}".format))
     print(f"\nthe gap to a caption, one of each image (MacCap bridges it with noise of variance {MACCAP_NOISE})")
     print(pd.DataFrame.from_dict(gaps, orient="index").T.to_string(float_format="{:.4g}".format))
     print(f"-> {out}")
     return result
+
+
+def refuse_other_files(folder: Path) -> None:
+    """FileExistsError for a folder that has files of the names that are written, but no earlier study."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    own = "settings.yaml" in there and "pictures" in load_settings(folder / "settings.yaml")
+    if there & STUDY and not own:
+        raise FileExistsError(f"{folder} holds {a_few(sorted(there & STUDY))} of something else: choose another --out")
 
 
 def first_images(data: CaptionedDataset, limit: int) -> CaptionedDataset:

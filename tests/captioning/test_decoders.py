@@ -172,9 +172,10 @@ def test_a_model_that_is_a_program_of_its_own_is_not_run_and_nothing_is_asked(tm
     (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()", encoding="utf-8")
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the keyboard"))
     for load in (load_decoder, load_target_encoder):
-        with pytest.raises(ValueError, match="lm' could not be loaded: .*Works offline") as error:
+        with pytest.raises(ValueError, match="lm' comes with a program of its own, .*Works offline") as error:
             load(str(folder))
         assert len(str(error.value)) <= 500 and "\n" not in str(error.value)
+        assert "trust_remote_code" not in str(error.value)
     assert not (tmp_path / "ran").exists()
 
 

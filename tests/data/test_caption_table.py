@@ -141,6 +141,12 @@ def test_text_that_is_not_utf8_says_where(tmp_path, encoding):
         table(tmp_path / "a.csv", "image,caption\na.jpg,fine\nb.jpg,café\n", encoding)
 
 
+def test_an_empty_header_is_called_so(tmp_path):
+    (tmp_path / "t.csv").write_text("\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="video_id,sentence, but is empty"):
+        read_caption_table(tmp_path / "t.csv")
+
+
 def test_byte_order_mark_is_no_part_of_the_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfhi\r\n")
     assert read_text(tmp_path / "a.txt") == "hi\r\n"

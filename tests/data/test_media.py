@@ -71,6 +71,8 @@ def test_errors_name_the_path(folder, tmp_path):
         find_media([folder, tmp_path / "empty"])
     with pytest.raises(ValueError, match="notes.txt is neither an image nor a video by its suffix"):
         find_media([folder / "notes.txt"])
+    with pytest.raises(ValueError, match="one of the images or folders to read has an empty name"):
+        find_media([folder, ""])
 
 
 def test_a_linked_folder_is_followed_once(folder):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from clipknight.data import video_decoding, video_timeline
 from clipknight.data.images import read_image
-from clipknight.data.videos import UnreadableVideo, UnreadableVideos, frame_files, is_video, read_frames
+from clipknight.data.left_out import UnreadableMedia
+from clipknight.data.videos import UnreadableVideo, frame_files, is_video, read_frames
 
 import av
 import numpy as np
@@ -300,11 +301,11 @@ def test_two_names_of_a_file_and_two_files_of_a_name(tmp_path):
     assert len(frame_files([long], 2, tmp_path / "frames")[str(long)]) == 2
 
 
-def test_all_failures_are_listed_and_leave_nothing_behind(tmp_path, capsys):
+def test_all_failures_are_listed_and_leave_nothing_behind(tmp_path, capsys, outputs):
     whole, cache = write_video(tmp_path / "a.mp4"), tmp_path / "frames"
     (tmp_path / "empty.avi").write_bytes(b"")
     broken = [cut(write_animation(tmp_path / "b.gif"), 0.6), tmp_path / "empty.avi", tmp_path / "missing.mp4"]
-    with pytest.raises(UnreadableVideos, match="3 unreadable videos: .*--skip_unreadable") as error:
+    with pytest.raises(UnreadableMedia, match="3 unreadable videos: .*--skip_unreadable") as error:
         frame_files([broken[0], whole, *broken[1:]], 2, cache)
     assert list(error.value.reasons) == [str(path) for path in broken]
     path, reason = next(iter(error.value.reasons.items()))
@@ -313,12 +314,13 @@ def test_all_failures_are_listed_and_leave_nothing_behind(tmp_path, capsys):
 
     files = frame_files([broken[0], whole, *broken[1:]], 2, cache, skip_unreadable=True)
     assert list(files) == [str(whole)]
-    printed = capsys.readouterr().out
-    assert "left out: 3 unreadable videos" in printed and f"{broken[2]}: No such file" in printed
+    listed = outputs / "left_out" / "videos-unreadable.csv"
+    assert "left out: 3 unreadable videos of videos: cut_b.gif, " in capsys.readouterr().out
+    assert f"{broken[2]},No such file" in listed.read_text(encoding="utf-8")
 
 
 def test_a_long_list_of_failures_is_shortened(tmp_path):
-    with pytest.raises(UnreadableVideos, match="30 unreadable.*and 2[789] more") as error:
+    with pytest.raises(UnreadableMedia, match="30 unreadable.*and 2[789] more") as error:
         frame_files([tmp_path / f"{i}.mp4" for i in range(30)], 2, tmp_path / "frames")
     assert len(error.value.reasons) == 30
     assert (tmp_path / "frames").is_dir()  # a worker that fails leaves it to the others

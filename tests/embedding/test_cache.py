@@ -6,6 +6,7 @@ import sys
 from clipknight.data import images as data_images
 from clipknight.data.datasets import listed_images, read_dataset
 from clipknight.data.images import UnreadableImage, read_image
+from clipknight.data.left_out import UnreadableMedia
 from clipknight.embedding import cache as embedding_cache
 from clipknight.embedding import image_encoding
 from clipknight.embedding.cache import (
@@ -15,7 +16,6 @@ from clipknight.embedding.cache import (
     target_embeddings,
     target_fingerprint,
 )
-from clipknight.embedding.cached_rows import UnreadableImages
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.image_encoding import encode_images
 from clipknight.embedding.subregions import encode_subregions, subregion_features
@@ -135,20 +135,22 @@ def unreadable(own):
 
 def test_unreadable_images_are_all_listed(clip, unreadable, tmp_path):
     for _ in range(2):  # the second time from the cache
-        with pytest.raises(UnreadableImages, match="2 unreadable images") as error:
+        with pytest.raises(UnreadableMedia, match="2 unreadable images") as error:
             images(clip, unreadable, tmp_path / "cache")
         assert "train03.png: not an image" in str(error.value) and "test01.png: " in str(error.value)
         assert "--skip_unreadable" in str(error.value)
         assert sorted(os.path.basename(path) for path in error.value.reasons) == ["test01.png", "train03.png"]
 
 
-def test_skipped_images_are_left_out_and_told(clip, unreadable, tmp_path, capsys):
+def test_skipped_images_are_left_out_and_told(clip, unreadable, tmp_path, capsys, outputs):
     encoder = Encoder(clip)
     for _ in range(2):
         rows = images(encoder, unreadable, tmp_path / "cache", skip_unreadable=True)
         assert set(unreadable.ids) - set(rows.ids) == {"train03", "test01"} and len(rows) == 36
         assert np.isfinite(rows.vectors).all() and rows.meta["skipped"] == ["test01", "train03"]
-        assert "left out: 2 unreadable images of own" in capsys.readouterr().out
+    assert "left out: 2 unreadable images of own: test01.png, train03.png" in capsys.readouterr().out
+    listed = (outputs / "left_out" / "own-unreadable.csv").read_text(encoding="utf-8")
+    assert listed.startswith("path,reason\n") and 'train03.png,"not an image' in listed and listed.count("\n") == 3
     assert encoder.rows == 38
     with pytest.raises(KeyError, match="train03"):
         rows.aligned_to(unreadable.ids)
@@ -156,12 +158,12 @@ def test_skipped_images_are_left_out_and_told(clip, unreadable, tmp_path, capsys
 
 def test_who_does_not_skip_is_not_given_a_cache_with_rows_missing(clip, unreadable, tmp_path):
     images(clip, unreadable, tmp_path / "cache", skip_unreadable=True)
-    with pytest.raises(UnreadableImages, match="2 unreadable images"):
+    with pytest.raises(UnreadableMedia, match="2 unreadable images"):
         images(clip, unreadable, tmp_path / "cache")
 
 
 def test_many_unreadable_images_are_counted():
-    message = str(UnreadableImages({f"{i}.png": "broken" for i in range(25)}))
+    message = str(UnreadableMedia({f"{i}.png": "broken" for i in range(25)}))
     assert message.startswith("25 unreadable images") and "and 22 more" in message and message.count("broken") == 3
 
 
@@ -184,7 +186,7 @@ def test_a_picture_that_can_be_read_again_is_read(
         if skipped_before:
             assert len(images(clip, dataset, tmp_path / "cache", skip_unreadable=True)) == 36
         else:
-            with pytest.raises(UnreadableImages, match="2 unreadable images"):
+            with pytest.raises(UnreadableMedia, match="2 unreadable images"):
                 images(clip, dataset, tmp_path / "cache")
     encoder = Encoder(clip)
     rows = images(encoder, dataset, tmp_path / "cache", skip_unreadable=skip_unreadable)
@@ -268,7 +270,7 @@ def test_targets_in_reduced_precision_have_a_place_of_their_own(tiny_target_enco
 def test_not_one_image_can_be_read(clip, own, tmp_path):
     for path in (own / "Images").iterdir():
         path.write_bytes(b"no picture")
-    with pytest.raises(UnreadableImages, match="38 unreadable images"):
+    with pytest.raises(UnreadableMedia, match="38 unreadable images"):
         images(clip, read_dataset(own), tmp_path / "cache", skip_unreadable=True)
 
 
@@ -276,7 +278,7 @@ def test_encoding_without_a_cache(clip, dataset, unreadable, tmp_path):
     paths = dataset.images["path"].tolist()
     cached = images(clip, dataset, tmp_path)
     np.testing.assert_array_equal(encode_images(clip, paths, batch_size=8, workers=0), cached.vectors)
-    with pytest.raises(UnreadableImages, match="2 unreadable"):
+    with pytest.raises(UnreadableMedia, match="2 unreadable"):
         encode_images(clip, unreadable.images["path"].tolist(), workers=0)
 
 
@@ -337,7 +339,7 @@ def test_images_whose_sub_regions_cannot_be_read(coloured, tiny_clip, tmp_path):
     own = shutil.copytree(coloured, tmp_path / "damaged")
     (own / "Images" / "dev01.png").write_bytes(b"no picture")
     encoder, valid = load_clip(str(tiny_clip), "cpu", "fp32"), read_dataset(own).split("valid")
-    with pytest.raises(UnreadableImages, match="dev01.png: not an image"):
+    with pytest.raises(UnreadableMedia, match="dev01.png: not an image"):
         subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
     rows = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0, skip_unreadable=True)
     assert rows.ids.tolist() == [i for i in valid.ids if i != "dev01"] and len(rows.regions) == 7

@@ -1,6 +1,9 @@
 import shutil
 from dataclasses import make_dataclass
+from pathlib import Path
 
+from clipknight.data import images as data_images
+from clipknight.data.images import read_image
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.settings import DataSettings, SkippingSettings
@@ -93,10 +96,12 @@ def test_a_data_set_without_a_split_gets_one_by_similar_captions(coloured, tiny_
 
 
 def test_images_that_cannot_be_learned_from_are_left_out_when_asked(
-    coloured, colour_encoder, tmp_path, capsys, outputs
+    coloured, colour_encoder, tmp_path, capsys, outputs, monkeypatch
 ):
     folder = shutil.copytree(coloured, tmp_path / "damaged")
-    (folder / "Images" / "train03.png").write_bytes((folder / "Images" / "train03.png").read_bytes()[:100])
+    whole = {name: (folder / "Images" / name).read_bytes() for name in ("train03.png", "test02.png")}
+    for name, data in whole.items():
+        (folder / "Images" / name).write_bytes(data[:100])
     (folder / "Images" / "dev01.png").unlink()
     settings = make_dataclass("Settings", [], bases=(DataSettings, SkippingSettings), frozen=True, kw_only=True)
     options = {"data": str(folder), "target_encoder": str(colour_encoder), "device": "cpu"}
@@ -104,11 +109,45 @@ def test_images_that_cannot_be_learned_from_are_left_out_when_asked(
         CaptionedDataset.of(settings(**options))
     data = CaptionedDataset.of(settings(**options, skip_unreadable=True))
     counts = data.dataset.images["split"].value_counts().to_dict()
-    assert counts == {"train": 23, "valid": 7, "test": 6} and "train03" not in set(data.dataset.ids)
+    assert counts == {"train": 23, "valid": 7, "test": 5} and not {"train03", "test02"} & set(data.dataset.ids)
     assert data.targets.ids.tolist() == data.dataset.captions["caption_id"].tolist()
     printed = capsys.readouterr().out
-    assert (
-        "1 files are named but not in" in printed and "1 images to learn from that cannot be read: train03" in printed
-    )
-    listed = (outputs / "left_out" / f"{tmp_path.name}-damaged-unreadable.csv").read_text(encoding="utf-8")
+    assert "1 files are named but not in" in printed
+    assert "left out: 2 unreadable images of damaged: test02.png, train03.png, all in" in printed
+    listed = (outputs / "left_out" / "damaged-unreadable.csv").read_text(encoding="utf-8")
     assert listed.startswith("path,reason\n") and "train03.png,image file is truncated" in listed
+
+    # Those that could be read are remembered; the others are tried again, and so is one that was touched.
+    decoded = []
+    monkeypatch.setattr(data_images, "read_image", lambda path: decoded.append(Path(path).name) or read_image(path))
+    (folder / "Images" / "train03.png").write_bytes(whole["train03.png"])
+    (folder / "Images" / "dev02.png").touch()
+    assert len(CaptionedDataset.of(settings(**options, skip_unreadable=True)).dataset.split("train")) == 24
+    assert sorted(decoded) == ["dev02.png", "test02.png", "train03.png"]
+
+
+def test_videos_are_refused_where_images_are_needed(colour_encoder, tmp_path):
+    names = [f"{split}.mp4" for split in ("train", "valid")]
+    (tmp_path / "v.csv").write_text(
+        "video,caption,split\n" + "".join(f"{name},a red clip,{name[:5]}\n" for name in names), encoding="utf-8"
+    )
+    for name in names:
+        (tmp_path / name).touch()
+    settings = make_dataclass("Settings", [], bases=(DataSettings, SkippingSettings), frozen=True, kw_only=True)
+    s = settings(data=str(tmp_path), target_encoder=str(colour_encoder), device="cpu")
+    with pytest.raises(ValueError, match="holds videos, and this needs images: .* src/caption.py FOLDER"):
+        CaptionedDataset.of(s)
+    assert len(CaptionedDataset.of(s, text_alone=True).dataset) == 2
+
+
+def test_text_alone_needs_no_picture(coloured, colour_encoder, tmp_path, capsys):
+    folder = shutil.copytree(coloured, tmp_path / "partly")
+    (folder / "Images" / "train03.png").unlink()
+    options = {"target_encoder": str(colour_encoder), "device": "cpu"}
+    whole = CaptionedDataset.read(coloured, **options)
+    for _ in range(2):  # without one of them, then without any
+        data = CaptionedDataset.read(folder, **options, text_alone=True)
+        assert data.dataset.captions.equals(whole.dataset.captions)
+        assert data.dataset.images["split"].tolist() == whole.dataset.images["split"].tolist()
+        shutil.rmtree(folder / "Images", ignore_errors=True)
+    assert "partly: not all of its images are there, and none is needed" in capsys.readouterr().out

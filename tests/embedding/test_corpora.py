@@ -210,6 +210,8 @@ def test_caption_ids_are_unique_even_among_odd_ids(tmp_path):
 def test_errors_say_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="a corpus needs a source"):
         read_corpus([])
+    with pytest.raises(ValueError, match="a corpus has an empty name"):
+        read_corpus([""])
     with pytest.raises(FileNotFoundError, match="corpus 'flikr8k': neither a dataset's folder, nor a file, nor 'coco'"):
         read_corpus(["flikr8k"])
     with pytest.raises(ValueError, match="empty.txt: no caption"):

@@ -92,6 +92,15 @@ def test_that_alike_captions_are_parted_is_said(tmp_path, capsys):
     assert "(train 16, valid 2, test 2) by 1 groups of similar captions, the largest of 20 images, 0 of one" in printed
 
 
+def test_images_of_one_report_stay_together_even_so():
+    groups = groups_of_sizes([40])
+    twins = pd.Series(np.arange(40) // 2, index=groups.index)
+    split = grouped_split(groups, twins=twins)
+    assert (split.groupby(twins).nunique() == 1).all() and set(split) == {"train", "valid", "test"}
+    all_one = grouped_split(groups, twins=pd.Series(0, index=groups.index))
+    pd.testing.assert_series_equal(all_one, grouped_split(groups))
+
+
 def test_the_seed_decides():
     groups = groups_of_sizes([2] * 50)
     pd.testing.assert_series_equal(grouped_split(groups, seed=3), grouped_split(groups, seed=3))

@@ -68,8 +68,9 @@ def test_rows_in_any_order_are_read(tmp_path):
     [
         (["a_0,1", "a_1,nan"], "line 3: the value of a_1 is nan"),
         (["a_0,inf", "a_1,1"], "line 2: the value of a_0 is inf"),
-        (["a_0,1", "a_1,"], "conversion error"),
-        (["a_0,1", "a_1,x"], "conversion error"),
+        (["a_0,1", "a_1,"], "s.csv, line 3: the value of a_1 is '', no number"),
+        (["a_0,1", "a_1,x"], "s.csv, line 3: the value of a_1 is 'x', no number"),
+        (["a_0,1", "", '"a,1",,1'], "s.csv, line 4: 3 fields, not 2: a,1,,1"),
         (["a_0,1", "a1,1"], "line 3: 'a1' is not <imgId>_<number>"),
         (["a_0,1", "a_01,1"], "line 3: 'a_01'"),
         (["a_0,1", "a_1,1", "a_0,2"], "line 4: a_0 is given a second time"),
@@ -166,13 +167,20 @@ def test_a_submission_is_csv_however_it_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"imgId_eId;val\na_0;1\n", "imgId_eId,val\na_0,1\n".encode("utf-16"), b"\x1f\x8b\x08"]
+    "content", [b"imgId_eId;val\na_0;1\n", "imgId_eId,val\na_0,1\n".encode("utf-16"), b"\x7fELF\x08"]
 )
 def test_another_form_or_encoding_is_refused_shortly(tmp_path, content):
     (tmp_path / "s.csv").write_bytes(content)
     with pytest.raises(ValueError, match="s.csv: the header is .*not 'imgId_eId,val', as UTF-8 with a comma") as error:
         read_submission(tmp_path / "s.csv")
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b\x08", b"PK\3\4"])
+def test_a_packed_submission_is_to_be_unpacked(tmp_path, start):
+    (tmp_path / "s.csv").write_bytes(start)
+    with pytest.raises(ValueError, match="s.csv is packed .*: unpack it, or save it as text"):
+        read_submission(tmp_path / "s.csv")
 
 
 # Scripts
@@ -206,6 +214,12 @@ def test_submit_refuses_missing_images_and_fills_them_when_asked(run, tmp_path, 
     said = capsys.readouterr().out
     assert "filled with the mean prediction: 1 images: b" in said and "left out: 1 predicted images" in said
     assert "6 rows, 3 images x 2, the rows of sample_submission.csv in its order" in said
+
+
+def test_images_that_the_dataset_lacks_are_not_to_be_predicted(run):
+    rows, s = run.predictions("test"), submit.Settings()
+    with pytest.raises(ValueError, match="1 of 2 .* in 'test': z; the dataset has no such images: check --data"):
+        submit.complete(rows, np.array(["a", "z"]), np.array(["a", "b", "c"]), s)
 
 
 def test_submit_refuses_what_the_sample_does_not_have(run, tmp_path):

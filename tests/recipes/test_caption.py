@@ -252,6 +252,12 @@ def test_a_split_without_images_and_videos_in_a_dataset(argv, tmp_path, out):
         main(argv("--data", tmp_path, "--split=valid"))
 
 
+def test_a_name_with_a_line_break_stands_on_one_line(argv, tmp_path, capsys):
+    write_picture(tmp_path / "in" / "a\nb.png", "red")
+    table = main(argv(tmp_path / "in", "--html=none"))
+    assert table["image"].tolist() == ["a\nb.png"] and "\na\\nb.png: " in f"\n{capsys.readouterr().out}"
+
+
 # Files that cannot be read
 
 

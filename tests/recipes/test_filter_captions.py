@@ -89,6 +89,13 @@ def test_a_table_of_captions_without_images(words, tmp_path):
     assert rows(path) == rows(tmp_path / "prompts.csv")[:2] + rows(tmp_path / "prompts.csv")[3:]
 
 
+def test_a_caption_of_thousands_of_letters_is_shown_in_part(words, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("image,caption\n" + f"a.jpg,{'a red picture ' * 1500}\n" * 2, encoding="utf-8")
+    main([f"--table={tmp_path / 't.csv'}", *words, f"--out={tmp_path / 'k.csv'}"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 500
+    assert rows(tmp_path / "k.csv") == [("a.jpg", "a red picture " * 1500)]
+
+
 def test_mistakes_end_with_one_line(coloured, words, tmp_path):
     for wrong in ([], [f"--data={coloured}", "--table=t.csv"]):
         with pytest.raises(SystemExit, match="--data DATASET or --table CSV, one of them"):

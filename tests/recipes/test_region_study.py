@@ -133,3 +133,6 @@ def test_what_is_refused(argv, tmp_path):
     with pytest.raises(SystemExit, match="8 pairs tell nothing of a distribution"):
         main([*argv, "--split=valid", out])
     assert not (tmp_path / "out").exists()
+    (tmp_path / "scores.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit, match="holds scores.json of something else: choose another --out"):
+        main([*argv, f"--out={tmp_path}"])

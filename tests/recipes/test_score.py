@@ -147,6 +147,22 @@ def test_images_must_be_the_same_unless_allowed(tmp_path, java, candidates, caps
         run_captions(candidates, "--references", captions(tmp_path, "sub/a,a black dog"))
 
 
+def test_captions_without_spaces_are_scored_by_character_as_the_warning_says(tmp_path, capsys):
+    """Each candidate is its reference, word for word; by the real tokenizer."""
+    said = {1: "一只黑色的狗在草地上奔跑", 2: "两个孩子在海边玩耍"}
+    found = {}
+    for name, write in (("as it is", str), ("by character", " ".join)):
+        rows = [{"image_id": i, "caption": write(text)} for i, text in said.items()]
+        files = write_json(tmp_path / "c.json", rows), write_json(tmp_path / "r.json", {"annotations": rows})
+        score_of = run_captions(files[0], "--references", files[1], metrics="Bleu")
+        found[name] = score_of["Bleu_4"], capsys.readouterr().err
+    score_as_it_is, warning = found["as it is"]
+    assert score_as_it_is < 0.001 and "4 of 4 captions have no spaces between words" in warning
+    assert "put a space after each character of both files" in warning
+    score_by_character, warning = found["by character"]
+    assert score_by_character == pytest.approx(1) and "have no spaces" not in warning and "Latin letters" in warning
+
+
 def test_several_candidates_are_an_error(tmp_path, java):
     table = captions(tmp_path, "a,one", "a,two")
     with pytest.raises(SystemExit, match="has several captions of 1 images, not one each: a"):

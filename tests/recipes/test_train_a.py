@@ -178,5 +178,7 @@ def test_mistakes_end_with_one_line(argv):
         main(argv("nowhere", "--data=nowhere"))
     with pytest.raises(SystemExit, match="error: no encoder is called 'ViT-B-33:openai'"):
         main(argv("unknown", "--encoder=ViT-B-33:openai"))
+    with pytest.raises(SystemExit, match="--epochs 0 and --head_epochs 0 leave nothing to train"):
+        main(argv("nothing", "--epochs=0", "--head_epochs=0"))
     with pytest.raises(SystemExit, match="batch of 64 does not fit 24 training rows"):
         main(argv("batch", "--batch_size=64"))

@@ -116,6 +116,20 @@ def test_overwriting(argv):
     assert Run.open("b/twice").settings["n_neighbors"] == 3
 
 
+def test_more_neighbours_than_there_are_leave_nothing_behind(argv, outputs):
+    with pytest.raises(SystemExit, match="--n_neighbors 1,000 is more than there are, 24: leave it out for all"):
+        main(argv("many", "--n_neighbors=1000"))
+    assert not list(outputs.glob("**/many"))
+
+
+def test_empty_names_are_refused(argv):
+    with pytest.raises(SystemExit, match="no dataset is named: --data FOLDER"):
+        main(argv("empty", "--data="))
+    for flag in ("encoder", "target_encoder"):
+        with pytest.raises(SystemExit, match=f"--{flag}  is not allowed: give a name, which is not empty"):
+            main(argv("empty", f"--{flag}="))
+
+
 def test_an_approximate_index_says_its_recall(argv, capsys):
     main(argv("hnsw", "--index=hnsw", "--n_neighbors=5"))
     assert "hnsw index: recall@5 1.0" in capsys.readouterr().out

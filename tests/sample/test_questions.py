@@ -88,3 +88,19 @@ def test_files_of_a_sample(tmp_path, capsys):
         files = {str(tmp_path / "sample" / "Images" / r["file"]) for r in records if r["split"] == split}
         assert set(rows["image"]) == files and len(files) == images
         assert list(rows) == ["image", "question", "kind", "answer"]
+
+    own = tmp_path / "questions" / "valid.csv"
+    asked, mine = own.read_bytes(), b"image,question\nholiday.jpg,who is this?\n"
+    own.write_bytes(mine)
+    (tmp_path / "questions" / "train.csv").unlink()
+    with pytest.raises(SystemExit, match="valid.csv holds no questions about .*choose another --questions"):
+        make_sample.main([*words, f"--questions={tmp_path / 'questions'}"])
+    assert own.read_bytes() == mine and not (tmp_path / "questions" / "train.csv").exists()
+    (tmp_path / "sample" / "scenes.json").rename(tmp_path / "scenes.json")
+    (tmp_path / "sample" / "scenes.json").write_text('[{"file": 1}]', encoding="utf-8")
+    with pytest.raises(SystemExit, match="scenes.json needs 'scenes', .* in number 1 'file' is 1, not text"):
+        make_sample.main([*words, f"--questions={tmp_path / 'questions'}"])
+    (tmp_path / "scenes.json").rename(tmp_path / "sample" / "scenes.json")
+    own.write_bytes(asked + asked.splitlines(keepends=True)[1])  # its own of another time
+    make_sample.main([*words, f"--questions={tmp_path / 'questions'}"])
+    assert own.read_bytes() == asked

@@ -2,13 +2,17 @@ from clipknight.scoring.languages import warning_for
 
 import pytest
 
+UNSPACED = ["一只黑色的狗在草地上奔跑", "一只狗", "犬がいる", "สุนัขกำลังวิ่งบนสนามหญ้า", "𠮷野家の丼", "ｲﾇｶﾞｲﾙ"]
+
 
 @pytest.mark.parametrize("captions", [["a dog"], ["né à Köln, naïve"], [], ["123"], ["a dog"] * 99 + ["犬がいる"]])
 def test_what_the_metrics_know_gives_no_warning(captions):
     assert warning_for(captions) is None
 
 
-@pytest.mark.parametrize("caption", ["一只黑色的狗在草地上奔跑", "一只狗", "犬がいる", "สุนัขกำลังวิ่งบนสนามหญ้า"])
+@pytest.mark.parametrize(
+    "caption", "一只黑色的狗在草地上奔跑 一只狗 犬がいる สุนัขกำลังวิ่งบนสนามหญ้า 𠮷野家の丼 ｲﾇｶﾞｲﾙ".split()
+)
 def test_captions_without_spaces_are_told_how_to_be_scored_by_character(caption):
     warning = warning_for([caption] * 4 + ["a dog"])
     assert "4 of 5 captions have no spaces" in warning and "a space after each character of both files" in warning

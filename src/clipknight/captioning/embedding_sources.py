@@ -32,7 +32,7 @@ class EmbeddingSource:
     def embeddings(
         self, dataset: Dataset, workers: int = 2, skip_unreadable: bool = False, regions: int = 0
     ) -> Embeddings:
-        """Unit rows by image id, cached. UnreadableImages unless skipped.
+        """Unit rows by image id, cached. UnreadableMedia unless skipped.
 
         With `regions`, an encoder gives as many sub-regions of each image too; a run knows none.
         """

@@ -39,11 +39,19 @@ class MediaSet:
         return cls(listed_images(images), clips)
 
     @classmethod
-    def of_split(cls, run: Run, split: str, data: str = "", limit: int = 0, device: str = "auto") -> "MediaSet":
+    def of_split(
+        cls,
+        run: Run,
+        split: str,
+        data: str = "",
+        limit: int = 0,
+        device: str = "auto",
+        skip_unreadable: bool = False,
+    ) -> "MediaSet":
         """The first `limit` images (0: all) of a split of `data`, or of what `run` was made on. ValueError."""
         if not data and not dataset_of(run).data:
             raise ValueError(f"{run.name} names no dataset: say which one's {split} split, --data DATASET")
-        dataset = images_of_split(run, split, data, device)
+        dataset = images_of_split(run, split, data, device, skip_unreadable)
         if dataset.media == "video":
             raise ValueError(f"{dataset.name} holds videos: name its folder as a path instead of --data")
         dataset = dataset.first(limit) if limit else dataset

@@ -49,7 +49,7 @@ class Retriever:
             columns = dataset_of(run).columns.for_another()
             corpus = read_corpus(sources, choice.separator or s["corpus_separator"], columns, s["seed"])
         else:
-            corpus = Corpus.of(images_of_split(run, "train", device=device))
+            corpus = Corpus.of(images_of_split(run, "train", device=device, text_alone=True))
         corpus = corpus.share(choice.share or (1.0 if choice.sources else s["corpus_share"]), s["seed"])
         rows = corpus_embeddings(corpus, space, target_encoder, device)
         return cls(corpus, CaptionIndex(rows.vectors, choice.index), encode)

@@ -6,8 +6,8 @@ Nothing heavy is imported here.
 from dataclasses import dataclass, field
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.settings import DataSettings
-from clipknight.ranges import PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
+from clipknight.embedding.settings import DataSettings, SkippingSettings
+from clipknight.ranges import Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
 from clipknight.settings import without_effect
 from clipknight.training.settings import ResumableSettings
 
@@ -28,7 +28,7 @@ class CompactSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderTrainingSettings(ResumableSettings, WorkerSettings, PrecisionSettings, DataSettings):
+class DecoderTrainingSettings(ResumableSettings, WorkerSettings, PrecisionSettings, SkippingSettings, DataSettings):
     """Settings of training a decoder on captions"""
 
     data: str = ""
@@ -39,11 +39,11 @@ class DecoderTrainingSettings(ResumableSettings, WorkerSettings, PrecisionSettin
     """share of the corpus' images whose captions are kept"""
     corpus_separator: str = ""
     """what parts several captions on one line of a text file"""
-    space: str = "target"
+    space: Name = "target"
     """what embeds the corpus: target (the target encoder, for predictions) or the name of a CLIP"""
     from_: str = ""
     """run, or encoder with a joint space, whose embeddings of the valid images are captioned after each epoch"""
-    decoder: str = COMPACT
+    decoder: Name = COMPACT
     """compact (a small GPT-2 from scratch), gpt2 or any other causal language model, smollm2, a folder, a run"""
     layers: PositiveFew = CompactSize.layers
     """of the compact decoder"""

@@ -38,7 +38,7 @@ class TrainingCorpus:
         space = ["target", s.target_encoder] if s.space == "target" else encoder_space(load_clip(s.space, s.device))
         if source and source.space != space:
             raise ValueError(f"--from {s.from_} gives embeddings of the space {source.space}, but --space is {space}")
-        data = CaptionedDataset.of(s).dataset if s.data else None
+        data = CaptionedDataset.of(s, text_alone=not s.from_).dataset if s.data else None
         if s.corpus:
             columns = s.columns.for_another() if s.data else s.columns
             corpus = read_corpus(s.corpus, s.corpus_separator, columns, s.seed)
@@ -59,5 +59,7 @@ def _check(s: DecoderTrainingSettings) -> None:
         raise ValueError("nothing to learn from: --data DATASET, or --corpus FILE")
     if s.from_ and not s.data:
         raise ValueError(f"--from {s.from_}: of which images? name their dataset with --data")
+    if s.skip_unreadable and not s.from_:
+        raise ValueError("--skip_unreadable is of the images that --from embeds: without it, none is opened")
     if s.from_:
         refuse_without_packages()  # each epoch is judged by the captions' scores

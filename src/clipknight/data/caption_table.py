@@ -183,6 +183,6 @@ def _wrong_header(path: Path, header: list[str], columns: Columns) -> ValueError
     needed = " or ".join(",".join(pair) for pair in _pairs(columns))
     needed += f" and {columns.split}" if columns.split != Columns.split and not columns.of_another else ""
     return ValueError(
-        f"{path}: the header needs the columns {needed}, but is {a_few(map(repr, header), 8)}"
+        f"{path}: the header needs the columns {needed}, but is {a_few(map(repr, header), 8) or 'empty'}"
         + (advice("; for other names use --image_column, --caption_column and --split_column") or "; rename them so")
     )

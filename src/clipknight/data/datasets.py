@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipknight.data.folders import VIDEO_SUFFIXES, walk
+from clipknight.data.folders import VIDEO_SUFFIXES, print_once, suffix_of, walk
 from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.layouts import read_listing
 from clipknight.data.listing import (
@@ -25,7 +25,7 @@ from clipknight.data.names import positions
 from clipknight.data.settings import Columns
 from clipknight.data.sources import present, source_of
 from clipknight.data.table_layouts import SAMPLE, submission_ids
-from clipknight.messages import a_few
+from clipknight.messages import a_few, advice
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,15 @@ class Dataset:
         captions = self.captions[among(self.captions["id"], images["id"])].reset_index(drop=True)
         return replace(self, images=images.reset_index(drop=True), captions=captions)
 
+    def require_images(self) -> "Dataset":
+        """Itself. ValueError for a dataset of videos."""
+        if self.media != "image":
+            raise ValueError(
+                f"{self.name} holds {self.media}s, and this needs images: a folder of videos is captioned by "
+                "src/caption.py FOLDER, and their captions alone teach src/train_knight.py --data DATASET"
+            )
+        return self
+
     def require_captions(self, name: str) -> "Dataset":
         """`split(name)`, with ValueError if it is empty or any of its images has no caption."""
         part = self.split(name)
@@ -130,42 +139,42 @@ def read_dataset(
     folder: str | Path,
     columns: Columns = Columns(),
     images: str | Path | None = None,
-    skip_missing: bool | None = None,
+    skip_missing: bool = False,
+    text_alone: bool = False,
 ) -> Dataset:
     """Read a dataset in any of `clipknight.data.layouts.LAYOUTS`, by its folder, the file that describes it or a URL.
 
     `images` is the image folder, where it can't be found from the file names. No image is opened. FileNotFoundError for
-    what is missing on disk, unless it is to be skipped (see `checked_tables`); ValueError for whatever else is wrong,
-    with file and line.
+    what is missing on disk, unless it is to be skipped (see `checked_tables`), or unless `text_alone` is needed: then a
+    dataset without its images is one of its captioned names. ValueError for whatever else is wrong, with file and line.
     """
+    if not str(folder):
+        raise ValueError("no dataset is named" + advice(": --data FOLDER"))
     name, path = source_of(folder, columns)
     images = None if images is None else present(images)
     if images is not None and not images.is_dir():
         raise NotADirectoryError(f"{images} is a file; images is a folder")
+    try:
+        listing = read_listing(path, columns, Media(images))
+        tables = checked_tables(listing, skip_missing)
+    except FileNotFoundError:
+        if not text_alone:
+            raise
+        listing = _of_captioned_names(read_listing(path, columns, Media(wanted=False)))
+        tables = checked_tables(listing)
+        print_once(f"{name}: not all of its {listing.media}s are there, and none is needed: its captions are read")
     root = path if path.is_dir() else path.parent
-    sample = root / SAMPLE
-    listing = read_listing(path, columns, Media(images))
-    return Dataset(
-        name,
-        root,
-        listing.layout,
-        *checked_tables(listing, skip_missing),
-        sample_submission=sample if sample.is_file() else None,
-        media=listing.media,
-    )
+    sample = root / SAMPLE if (root / SAMPLE).is_file() else None
+    return Dataset(name, root, listing.layout, *tables, sample_submission=sample, media=listing.media)
 
 
-def captions_alone(folder: str | Path, columns: Columns = Columns()) -> pd.DataFrame:
-    """Rows of id, caption and split ("" for none) of a dataset in any layout, whether or not its images are there."""
-    _, path = source_of(folder, columns)
-    listing = read_listing(path, columns, Media(wanted=False))
-    known = rf"(?i)\.(?:{'|'.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))})$"
-    captions, splits = (
-        rows.assign(id=rows["name"].str.replace(known, "", regex=True)) for rows in (listing.captions, listing.splits)
-    )
-    split_of = splits.drop_duplicates("id").set_index("id")["split"]
-    captions["split"] = captions["id"].map(split_of).fillna("")
-    return captions[["id", "caption", "split"]].reset_index(drop=True)
+def _of_captioned_names(listing: Listing) -> Listing:
+    """As if there were a file of each captioned name, and of no other."""
+    names = listing.captions["name"].drop_duplicates()
+    has_suffix = names.map(suffix_of).isin(IMAGE_SUFFIXES | VIDEO_SUFFIXES)  # Mr.Jones has none
+    files = names.where(has_suffix, names + (".mp4" if listing.media == "video" else ".jpg"))
+    named = positions(listing.splits["name"], files.reset_index(drop=True)) >= 0
+    return replace(listing, files=files.tolist(), splits=listing.splits[named])
 
 
 def image_folder(folder: str | Path) -> Dataset:

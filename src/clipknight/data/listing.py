@@ -7,7 +7,7 @@ from clipknight.data.folders import begins_as_picture, print_once, suffix_of
 from clipknight.data.images import HEIC_IS_READ, HEIC_SUFFIXES
 from clipknight.data.left_out import write_left_out
 from clipknight.data.names import ids_of, positions
-from clipknight.messages import a_few, shortened
+from clipknight.messages import a_few, advice, shortened
 
 import numpy as np
 import pandas as pd
@@ -41,12 +41,11 @@ class Listing:
     media: str = "image"
 
 
-def checked_tables(listing: Listing, skip_missing: bool | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def checked_tables(listing: Listing, skip_missing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images (id, path, split) and captions (id, caption, caption_id) of a listing, ids in order.
 
-    FileNotFoundError for names without a file; with `skip_missing` they are left out, counted, and listed in a file; if
-    it is False, the error names --skip_unreadable, which does that. ValueError for two files of one id, empty captions,
-    images listed twice, and train or valid images without captions.
+    FileNotFoundError for names without a file; with `skip_missing` they are left out, counted, and listed in a file.
+    ValueError for two files of one id, empty captions, images listed twice, and train or valid images without captions.
     """
     files = pd.Series(listing.files, dtype="str")
     files = files.iloc[np.argsort(ids_of(files).to_numpy(dtype=object), kind="stable")].reset_index(drop=True)
@@ -116,16 +115,16 @@ def only(found: list[Path]) -> Path:
 
 
 def _without_missing(
-    captions: pd.DataFrame, splits: pd.DataFrame, root: Path, skip: bool | None
+    captions: pd.DataFrame, splits: pd.DataFrame, root: Path, skip: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Only the rows whose name has a file. FileNotFoundError, unless the others are to be left out."""
     missing = pd.concat([rows[rows["at"] < 0] for rows in (captions, splits)]).drop_duplicates("name")
     if len(missing):
         text = f"{len(missing):,} files are named but not in {root}"
         if not skip:
-            flag = "; --skip_unreadable leaves them out" if skip is False else ""
+            flag = advice("; --skip_unreadable leaves them out")
             raise FileNotFoundError(f"{text}: {_places(missing)}{_why_missing(root, missing['name'])}{flag}")
-        file = write_left_out(root, "missing", missing[["name", "place", "number"]])
+        file = write_left_out(f"{root.parent.name}-{root.name}", "missing", missing[["name", "place", "number"]])
         print_once(f"{text}, left out: {_places(missing.head(2))}, all in {file}")
     return captions[captions["at"] >= 0], splits[splits["at"] >= 0]
 

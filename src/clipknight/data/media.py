@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +47,14 @@ class Media:
         return listed(root, names, suffixes) if self.wanted else list(names.unique())
 
 
-def find_media(paths: Iterable[str | Path]) -> dict[str, str]:
+def find_media(paths: Sequence[str | Path]) -> dict[str, str]:
     """Every image and video among `paths`, files or folders with their subfolders: its path, by its name.
 
     "scikit-image" stands for the photographs inside that package. One folder's files are named relative to it, others
     as given. FileNotFoundError, ValueError for other files.
     """
+    if not all(map(str, paths)):
+        raise ValueError("one of the images or folders to read has an empty name")
     paths = [Path(path).expanduser() for path in paths]
     found = {}
     for path in paths:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+PACKED = {b"\x1f\x8b": "gzip", b"PK\3\4": "a zip file, as Excel's xlsx is", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 REMEDY = "save the file as UTF-8 (Excel calls that CSV UTF-8)"
 
 
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, its byte order mark left out. ValueError says where it is not UTF-8."""
     data = Path(path).read_bytes()
+    refuse_packed(path, data)
     kind = ", it is UTF-16" if data.startswith(UTF_16) else ""
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")
@@ -19,3 +21,9 @@ def read_text(path: str | Path) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(f"{path}, line {line}: a NUL byte, so the file is damaged or no plain text; {REMEDY}")
     return text
+
+
+def refuse_packed(path: str | Path, start: bytes) -> None:
+    """ValueError for a file that begins as an archive does."""
+    if kind := next((kind for first, kind in PACKED.items() if start.startswith(first)), None):
+        raise ValueError(f"{path} is packed ({kind}): unpack it, or save it as text")

@@ -7,26 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
+from clipknight.data.left_out import UnreadableMedia, note_unreadable
 from clipknight.data.video_decoding import evenly_spaced_frames
 from clipknight.data.video_timeline import UnreadableVideo
 from clipknight.files import atomic_folder
-from clipknight.messages import a_few, advice
 from clipknight.paths import caches
 
 from PIL import Image
 from tqdm import tqdm
-
-
-class UnreadableVideos(ValueError):
-    """Some videos cannot be read; the message lists them, `reasons` maps path to reason."""
-
-    def __init__(self, reasons: dict[str, str]):
-        self.reasons = reasons
-        listed = a_few((f"{path}: {reason}" for path, reason in reasons.items()), 3)
-        super().__init__(
-            f"{len(reasons)} unreadable videos: {listed}: mend or remove them"
-            + advice(", or pass --skip_unreadable to go on")
-        )
 
 
 def is_video(path: str | Path) -> bool:
@@ -66,7 +54,7 @@ def frame_files(
 
     PNG, twice as large as JPEG of quality 95, because that moved the embeddings of frames by up to .013 of cosine. The
     folder's name has a digest of the video's path, size and modification time, and of `count`. `workers` videos are
-    decoded at a time. UnreadableVideos names all that failed, unless they are skipped.
+    decoded at a time. UnreadableMedia names those that failed, unless they are skipped.
     """
     cache = Path(cache or caches() / "frames")
     folders = {str(path): _folder(str(path), count, cache) for path in paths}
@@ -84,9 +72,9 @@ def frame_files(
                 failed[folder] = reason
     unreadable = {path: failed[folder] for path, folder in folders.items() if folder in failed}
     if unreadable and not skip_unreadable:
-        raise UnreadableVideos(unreadable)
+        raise UnreadableMedia(unreadable, "video")
     if unreadable:
-        print(f"left out: {len(unreadable)} unreadable videos\n{_listed(unreadable)}")
+        note_unreadable("videos", unreadable, "video")
     return {path: _files(folder) for path, folder in folders.items() if path not in unreadable}
 
 
@@ -114,8 +102,3 @@ def _write_frames(path: str, folder: Path, count: int) -> str | None:
     except UnreadableVideo as error:
         return error.reason
     return None
-
-
-def _listed(reasons: dict[str, str]) -> str:
-    lines = [f"  {path}: {reason}" for path, reason in list(reasons.items())[:20]]
-    return "\n".join(lines + [f"  and {len(reasons) - 20} more"] * (len(reasons) > 20))

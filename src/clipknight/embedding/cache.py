@@ -35,7 +35,7 @@ def image_embeddings(
 ) -> Embeddings:
     """Unit image embeddings (N, D) of all images of `dataset`, by image id.
 
-    UnreadableImages unless they are skipped, and when not one can be read.
+    UnreadableMedia unless they are skipped, and when not one can be read.
     """
     return _images("images", encoder, encoder.encode_pixels, dataset, cache, batch_size, workers, skip_unreadable)
 
@@ -63,7 +63,7 @@ def subregion_embeddings(
 ) -> Embeddings:
     """Unit image embeddings with the unit vectors of as many sub-regions, most attended first, as their `regions`.
 
-    UnreadableImages as above; ValueError for more regions than the encoder sees cells.
+    UnreadableMedia as above; ValueError for more regions than the encoder sees cells.
     """
 
     def encode(pixels: torch.Tensor) -> np.ndarray:
@@ -85,7 +85,7 @@ def _images(
     skip_unreadable: bool,
     parts: int = 1,
 ) -> Embeddings:
-    paths = dataset.images["path"].tolist()
+    paths = dataset.require_images().images["path"].tolist()
     stats = [Path(path).stat() for path in paths]
     rows = [
         f"{i}\t{s.st_size}\t{s.st_mtime_ns}{' scaled' * may_be_scaled(path, s.st_size)}"

@@ -10,26 +10,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from clipknight.data.images import find_unreadable
+from clipknight.data.left_out import UnreadableMedia, note_unreadable
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.raw_rows import Batches, compute_rows, open_rows, write_rows
 from clipknight.files import one_at_a_time
-from clipknight.messages import a_few, advice
+from clipknight.messages import advice
 from clipknight.processes import in_main_process, of_main_process, wait_for_everyone
 from clipknight.saved_files import read_description
 
 import numpy as np
-
-
-class UnreadableImages(ValueError):
-    """Some images cannot be read; the message lists a few, `reasons` maps path to reason."""
-
-    def __init__(self, reasons: dict[str, str]):
-        self.reasons = reasons
-        listed = a_few((f"{path}: {reason}" for path, reason in reasons.items()), 3)
-        super().__init__(
-            f"{len(reasons)} unreadable images: {listed}: mend or remove them"
-            + advice(", or pass --skip_unreadable to go on")
-        )
 
 
 def unreadable_or_nan(paths: Sequence[str]) -> ValueError:
@@ -39,7 +28,7 @@ def unreadable_or_nan(paths: Sequence[str]) -> ValueError:
         return ValueError(
             f"the encoder gives NaN for {len(nan)} images, {nan[0]} first" + advice(": try --precision fp32")
         )
-    return UnreadableImages(reasons)
+    return UnreadableMedia(reasons)
 
 
 def cached(
@@ -54,7 +43,7 @@ def cached(
 ) -> Embeddings:
     """The rows of `ids` in `folder`, which `meta` describes; computed first where it is not there.
 
-    `paths` are the images' files, None for captions. UnreadableImages unless they are skipped. A batch's rows are of so
+    `paths` are the images' files, None for captions. UnreadableMedia unless they are skipped. A batch's rows are of so
     many equal `parts`: the first is the vector, the others are its regions.
     """
     if of_main_process(lambda: not _is_there(folder, ids, paths)):
@@ -65,9 +54,10 @@ def cached(
     wait_for_everyone()
     embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
     if skipped := embeddings.meta.get("skipped"):
+        reasons = find_unreadable(_paths_of(skipped, ids, paths))
         if not skip_unreadable:  # kept by a call that skipped them
-            raise UnreadableImages(find_unreadable(_paths_of(skipped, ids, paths)))
-        print(f"left out: {len(skipped)} unreadable images of {meta['dataset']}")
+            raise UnreadableMedia(reasons)
+        note_unreadable(meta["dataset"], reasons)
     return embeddings
 
 
@@ -104,7 +94,7 @@ def _keep(folder: Path, ids, vectors: np.ndarray, meta: dict, paths, skip_unread
     unreadable = np.zeros(len(ids), bool) if paths is None else np.isnan(vectors[:, 0])
     if unreadable.any():
         error = unreadable_or_nan([paths[i] for i in np.flatnonzero(unreadable)])
-        if unreadable.all() or not skip_unreadable or not isinstance(error, UnreadableImages):
+        if unreadable.all() or not skip_unreadable or not isinstance(error, UnreadableMedia):
             raise error
         meta = {**meta, "skipped": [str(i) for i in np.asarray(ids)[unreadable]]}
         ids, vectors = np.asarray(ids)[~unreadable], vectors[~unreadable]

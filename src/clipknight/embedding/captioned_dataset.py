@@ -7,7 +7,7 @@ from pathlib import Path
 from clipknight.data.caption_augmentation import with_variants
 from clipknight.data.caption_filter import listed_captions
 from clipknight.data.datasets import Dataset, read_dataset
-from clipknight.data.left_out import unreadable_ids
+from clipknight.data.left_out import UnreadableMedia, note_unreadable, unreadable_images
 from clipknight.data.listing import among
 from clipknight.data.settings import Columns
 from clipknight.embedding.cache import cache_folder, target_embeddings
@@ -38,26 +38,30 @@ class CaptionedDataset:
         seed: int = 0,
         columns: Columns = Columns(),
         images: str | None = None,
-        skip_unreadable: bool | None = None,
+        skip_unreadable: bool = False,
+        text_alone: bool = False,
     ) -> "CaptionedDataset":
         """Read the folder, encode its captions (cached), and make a split where it names none.
 
-        `skip_unreadable` leaves out images that are missing and, but for test images, those that cannot be read.
+        `skip_unreadable` leaves out images that are missing or cannot be read. Where `text_alone` is needed, images may
+        be missing altogether, and none is opened.
         """
-        dataset = read_dataset(data, columns, images, skip_unreadable)
+        dataset = read_dataset(data, columns, images, skip_unreadable, text_alone)
         targets = target_embeddings(load_target_encoder(target_encoder, device), dataset, name=target_encoder)
         dataset = with_made_split(dataset, targets, cache_folder(dataset), seed)
-        if skip_unreadable and dataset.media == "image":
-            to_learn = dataset.images[dataset.images["split"] != "test"]
-            dataset = dataset.without(unreadable_ids(to_learn, dataset.root))
+        if skip_unreadable and not text_alone:
+            dataset = without_unreadable(dataset)
             targets = targets.aligned_to(dataset.captions["caption_id"])
         return cls(dataset, targets, target_encoder)
 
     @classmethod
-    def of(cls, s: DataSettings) -> "CaptionedDataset":
+    def of(cls, s: DataSettings, text_alone: bool = False) -> "CaptionedDataset":
         """The dataset that a script's settings name, filtered where they can say so."""
-        skip = s.skip_unreadable if isinstance(s, SkippingSettings) else None
-        data = cls.read(s.data, s.target_encoder, s.device, s.seed, s.columns, s.images or None, skip)
+        skip = isinstance(s, SkippingSettings) and s.skip_unreadable
+        options = s.target_encoder, s.device, s.seed, s.columns, s.images or None, skip, text_alone
+        data = cls.read(s.data, *options)
+        if not text_alone:
+            data.dataset.require_images()
         return data.keeping(s.keep) if isinstance(s, KeptDataSettings) and s.keep else data
 
     def split(self, name: str) -> "CaptionedDataset":
@@ -124,3 +128,23 @@ class CaptionedDataset:
         image_of = self.image_of_caption
         counts = np.bincount(image_of, minlength=len(self.dataset))
         return np.searchsorted(image_of, np.arange(len(counts))) + draw.integers(counts)
+
+
+def without_unreadable(dataset: Dataset) -> Dataset:
+    """Only the images that can be decoded, and their captions. Videos are decoded where they are captioned."""
+    if dataset.media != "image":
+        return dataset
+    if not (reasons := _unreadable_of(dataset)):
+        return dataset
+    note_unreadable(dataset.name, reasons)
+    return dataset.without(dataset.images["id"][dataset.images["path"].isin(list(reasons))].to_numpy(dtype=object))
+
+
+def refuse_unreadable(dataset: Dataset) -> None:
+    """UnreadableMedia names the images that cannot be decoded: for a training that would meet them in mid-way."""
+    if reasons := _unreadable_of(dataset):
+        raise UnreadableMedia(reasons)
+
+
+def _unreadable_of(dataset: Dataset) -> dict[str, str]:
+    return unreadable_images(dataset.images["path"].tolist(), cache_folder(dataset) / "readable.parquet")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clipknight.data.archives import is_archive
 from clipknight.data.caption_table import is_caption_table, read_caption_table
-from clipknight.data.datasets import captions_alone, read_dataset
+from clipknight.data.datasets import read_dataset
 from clipknight.data.settings import Columns
 from clipknight.data.text_files import read_text
 from clipknight.embedding.captioned_dataset import CaptionedDataset
@@ -27,6 +27,8 @@ def read_source(source: str, separator: str, columns: Columns, seed: int) -> tup
     """A name, and a frame of id and caption."""
     if source == COCO:
         return COCO, _coco()
+    if not source:
+        raise ValueError("a corpus has an empty name")
     path = existing(Path(source).expanduser())
     if path.is_dir():
         return path.resolve().name if not path.is_symlink() else path.name, _training_captions(path, columns, seed)
@@ -48,17 +50,19 @@ def _training_captions(path: Path, columns: Columns, seed: int) -> pd.DataFrame:
     try:
         dataset = read_dataset(path, columns)
     except FileNotFoundError:
-        captions, summary = captions_alone(path, columns), "read without its images"
+        dataset = read_dataset(path, columns, text_alone=True)
     else:
         if not dataset.has_splits:
             dataset = CaptionedDataset.read(path, seed=seed, columns=columns).dataset
-        split_of = dataset.images.set_index("id")["split"]
-        captions, summary = dataset.captions.assign(split=dataset.captions["id"].map(split_of)), dataset.summary()
+    split_of = dataset.images.set_index("id")["split"]
+    captions = dataset.captions.assign(split=dataset.captions["id"].map(split_of))
     train = captions[captions["split"] == "train"]
     if path.is_file() and train.empty or (captions["split"] == "").all():
         train = captions  # as one annotation file of COCO, which is of one split
     if train.empty:
-        raise ValueError(f"{path} has no training captions: {summary}; to take all, name the file that has them")
+        raise ValueError(
+            f"{path} has no training captions: {dataset.summary()}; to take all, name the file that has them"
+        )
     return train[["id", "caption"]].reset_index(drop=True)
 
 

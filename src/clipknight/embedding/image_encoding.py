@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 64, workers: int = 2) -> np.ndarray:
-    """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableImages.
+    """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableMedia.
 
     Several processes share the images out; each of them gets all rows.
     """

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from clipknight.files import errors_name
 from clipknight.processes import (
     in_main_process,
     of_main_process,
@@ -41,7 +42,9 @@ def open_rows(folder: Path, rows: int, label: str) -> np.ndarray:
 
 def write_rows(folder: Path, rows: np.ndarray) -> None:
     """Put rows that were computed before into `folder`, NaN for those to be computed again."""
-    rows.astype(np.float32).tofile(folder / f"rows-{rows.shape[1]}.f32")
+    file = folder / f"rows-{rows.shape[1]}.f32"
+    with errors_name(file):
+        rows.astype(np.float32).tofile(file)
 
 
 def _share_out(folder: Path, rows: int, batches: Batches, batch_size: int, label: str) -> None:
@@ -55,7 +58,8 @@ def _share_out(folder: Path, rows: int, batches: Batches, batch_size: int, label
     wait_for_everyone()
     if in_main_process():
         for part in filter(None, (_raw_file(folder, name) for name in names)):
-            with open(part, "rb") as source, open(folder / f"rows-{_dim(part)}.f32", "ab") as target:
+            whole = folder / f"rows-{_dim(part)}.f32"
+            with errors_name(whole), open(part, "rb") as source, open(whole, "ab") as target:
                 shutil.copyfileobj(source, target)
 
 
@@ -67,7 +71,7 @@ def _append(folder: Path, name: str, rows: int, batches: Batches, batch_size: in
     with tqdm(total=rows, initial=done, desc=label, unit="row", disable=silent, smoothing=0.1) as bar:
         for vectors in batches(done, rows) if done < rows else ():
             file = file or folder / f"{name}-{vectors.shape[1]}.f32"
-            with open(file, "ab") as handle:
+            with errors_name(file), open(file, "ab") as handle:
                 np.ascontiguousarray(vectors, dtype=np.float32).tofile(handle)
             bar.update(len(vectors))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from clipknight.data.settings import Columns
 from clipknight.devices import DeviceSettings
-from clipknight.ranges import Seed
+from clipknight.ranges import Name, Seed
 from clipknight.settings import without_effect
 
 OFFLINE = "lite2-minilm"  # the encoder that comes in packages
@@ -26,7 +26,7 @@ class DataSettings(DeviceSettings):
     """a table's column of captions"""
     split_column: str = Columns.split
     """a table's column of splits"""
-    target_encoder: str = MINILM
+    target_encoder: Name = MINILM
     """sentence-transformers name or folder: what predictions are to equal"""
     seed: Seed = 0
     """of all that is drawn: a split where the dataset names none, initial weights, order, augmentation, folds"""
@@ -46,7 +46,9 @@ class KeptDataSettings(DataSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SkippingSettings:
-    """Settings of learning from images and predicting the splits"""
+    """Settings of what needs a dataset's images"""
 
+    # What is left out changes rows, the switch itself does not: a run that stopped at an image goes on with it, and
+    # one that is resumed checks that it learns from as many rows as before.
     skip_unreadable: bool = without_effect(False)
     """go on without the images that are missing or cannot be read, listed in outputs/left_out, instead of stopping"""

@@ -43,12 +43,15 @@ def similarity_groups(targets: Embeddings, image_ids: np.ndarray, threshold: flo
     return pd.Series(connected_components(graph, directed=False)[1], index=images)
 
 
-def grouped_split(groups: pd.Series, shares: dict[str, float] = SHARES, seed: int = 0) -> pd.Series:
+def grouped_split(
+    groups: pd.Series, shares: dict[str, float] = SHARES, seed: int = 0, twins: pd.Series | None = None
+) -> pd.Series:
     """Split of each image, whole groups at a time, seeded: each group goes where the most room is left.
 
     A group too large for any held-out share goes to the first split named. No split is left empty: where whole groups
-    would leave one so, as where all captions are alike, the images of the largest group are shared out one by one.
-    Of fewer images than splits the first splits are made. ValueError for fewer than two.
+    would leave one so, as where all captions are alike, the images of the largest group are shared out one by one,
+    those of one number in `twins` together if that will do. Of fewer images than splits the first splits are made.
+    ValueError for fewer than two.
     """
     if len(groups) < 2:
         raise ValueError(
@@ -56,10 +59,11 @@ def grouped_split(groups: pd.Series, shares: dict[str, float] = SHARES, seed: in
         )
     shares = dict(list(shares.items())[: len(groups)])
     split = _shared_out(groups, shares, seed)
-    if set(split) < set(shares):
-        largest = groups == groups.value_counts().idxmax()
-        single = groups.max() + 1 + np.arange(len(groups))
-        split = _shared_out(groups.where(~largest, single), shares, seed)
+    single = pd.Series(np.arange(len(groups)), index=groups.index)
+    for parts in (single if twins is None else twins, single):
+        if set(split) < set(shares):
+            largest = groups == groups.value_counts().idxmax()
+            split = _shared_out(groups.where(~largest, groups.max() + 1 + parts), shares, seed)
     return split
 
 
@@ -92,7 +96,9 @@ def with_made_split(dataset: Dataset, targets: Embeddings, folder: str | Path, s
     file = Path(folder) / f"split-{digest}-seed{seed}.csv"
     if in_main_process() and not file.is_file():
         groups = similarity_groups(targets, dataset.captions["id"].to_numpy())
-        split = grouped_split(groups, seed=seed)
+        lists = dataset.caption_lists()  # as two radiographs have one report
+        twins = pd.Series(pd.factorize(pd.Series([tuple(lists[i]) for i in groups.index]))[0], index=groups.index)
+        split = grouped_split(groups, seed=seed, twins=twins)
         with atomic_file(file) as temporary:
             split.rename_axis("id").rename("split").to_csv(temporary)
         counts = ", ".join(f"{name} {(split == name).sum():,}" for name in SHARES)

@@ -42,4 +42,6 @@ def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray) -> dict[str, Emb
         members = aligned_members({name: run.predictions("valid") for name, run in runs.items()})
         return {name: member.aligned_to(ids) for name, member in members.items()}
     except KeyError as error:
-        raise KeyError(f"{error.args[0]}; were the members made with the same --data and --seed?") from None
+        raise KeyError(
+            f"{error.args[0]}; were the members made with the same --data and --seed, and with --skip_unreadable?"
+        ) from None

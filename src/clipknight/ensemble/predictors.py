@@ -16,7 +16,7 @@ class Predictor(Protocol):
     def predict(
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
     ) -> Embeddings:
-        """Unit rows (N, target_dim) by image id. UnreadableImages unless they are skipped."""
+        """Unit rows (N, target_dim) by image id. UnreadableMedia unless they are skipped."""
         ...
 
 
@@ -41,10 +41,9 @@ def load_predictor(run: Run, device: str = "auto") -> Predictor:
 def save_split_predictions(run: Run, dataset: Dataset, s) -> None:
     """Predict the valid and, where there is one, the test split with what the run has learnt, and save both.
 
-    `s` are the script's settings: device, workers, skip_unreadable (of test images; all of valid is scored).
+    `s` are the script's settings: device, workers.
     """
     predictor = load_predictor(run, s.device)
     run.save_predictions("valid", predictor.predict(dataset.split("valid"), workers=s.workers))
     if len(test := dataset.to_predict()):
-        rows = predictor.predict(test, workers=s.workers, skip_unreadable=s.skip_unreadable)
-        run.save_predictions("test", rows)
+        run.save_predictions("test", predictor.predict(test, workers=s.workers))

@@ -1,9 +1,11 @@
 """The rows of a submission's file, `<imgId>_<number>,<value>`: all at once, or a part of a large file at a time."""
 
+import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clipknight.data.text_files import refuse_packed
 from clipknight.messages import shortened
 
 import numpy as np
@@ -54,7 +56,9 @@ def read_table(path: str | Path) -> pa.Table:
 def _opened(path: str | Path, opened: Callable, **options):
     """What one of pyarrow's readers of CSV makes of a submission. ValueError for another header."""
     with open(path, "rb") as file:
-        first = file.readline(1000).decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n")
+        start = file.readline(1000)
+    refuse_packed(path, start)
+    first = start.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n")
     if first.replace('"', "") != HEADER:
         raise ValueError(f"{path}: the header is {shortened(first)!r}, not {HEADER!r}, as UTF-8 with a comma")
     types = {"imgId_eId": pa.large_string(), "val": pa.float32()}
@@ -70,4 +74,29 @@ def _refusing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: {shortened(error, 200)}") from None
+        raise ValueError(_broken_row(path) or f"{path}: {shortened(error, 200)}") from None
+
+
+def _broken_row(path: str | Path) -> str:
+    """What is wrong with the first row that is none, and its line, which Arrow does not say; "" for nothing."""
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        try:
+            for row in rows:
+                if row and len(row) != 2:
+                    return f"{path}, line {rows.line_num}: {len(row)} fields, not 2: {shortened(','.join(row))}"
+                if row and not _is_number(row[1]):
+                    value = f"the value of {shortened(row[0])} is {shortened(row[1])!r}, no number"
+                    return f"{path}, line {rows.line_num}: {value}"
+        except csv.Error as error:
+            return f"{path}, line {rows.line_num}: {shortened(error)}"
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -12,6 +12,8 @@ from clipknight.sample.world import THINGS
 import numpy as np
 import pandas as pd
 
+COLUMNS = ["image", "question", "answer", "kind"]  # of what is written
+
 
 def questions_about(scenes: Sequence[dict], images: str, seed: int = 0) -> pd.DataFrame:
     """A question of each kind for each scene, in rows of image, question, answer, kind, split.
@@ -27,17 +29,34 @@ def questions_about(scenes: Sequence[dict], images: str, seed: int = 0) -> pd.Da
         file = f"{images}/{scene['file']}"
         for kind, question, answers in _of_scene(draw, scene["objects"], held):
             rows.append((file, question, OR.join(answers), kind, scene["split"]))
-    return pd.DataFrame(rows, columns=["image", "question", "answer", "kind", "split"])
+    return pd.DataFrame(rows, columns=[*COLUMNS, "split"])
 
 
 def write_questions(scenes: Sequence[dict], images: str, folder: str | Path, seed: int = 0) -> None:
-    """A CSV of image,question,answer,kind for each split, and a line about each: what answer.py reads."""
-    for split, part in questions_about(scenes, images, seed).groupby("split", sort=False):
-        with atomic_file(Path(folder) / f"{split}.csv") as file:
-            part.drop(columns="split").to_csv(file, index=False)
+    """A CSV of image,question,answer,kind for each split, and a line about each: what answer.py reads.
+
+    FileExistsError for a file of such a name that holds anything but questions about pictures in `images`.
+    """
+    rows = questions_about(scenes, images, seed)
+    parts = {Path(folder) / f"{split}.csv": part[COLUMNS] for split, part in rows.groupby("split", sort=False)}
+    for path in parts:
+        if path.exists() and not _asks_about(path, images):
+            raise FileExistsError(f"{path} holds no questions about {images}: move it, or choose another --questions")
+    for path, part in parts.items():
+        with atomic_file(path) as file:
+            part.to_csv(file, index=False)
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in Counter(part["kind"]).items())
-        print(f"{split}: {len(part):,} questions ({kinds})")
+        print(f"{path.stem}: {len(part):,} questions ({kinds})")
     print(f"-> {folder}")
+
+
+def _asks_about(path: Path, images: str) -> bool:
+    """Whether a file is a table as `write_questions` writes it, of the pictures in a folder."""
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError):  # no table, or a folder
+        return False
+    return list(rows) == COLUMNS and rows["image"].str.startswith(f"{images}/").all()
 
 
 def _of_scene(draw: np.random.Generator, things: list[dict], held: list[str]) -> Iterator[tuple[str, str, tuple]]:

@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterable
 
 # Scripts without spaces between words: Chinese and Japanese, Thai, Lao, Tibetan, Burmese, Khmer.
-UNSPACED = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff]"
+UNSPACED = (
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+    "\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff]"
+)
 RUN, LONG_RUN = re.compile(f"{UNSPACED}{{3}}"), re.compile(f"{UNSPACED}{{9}}")
 LAST_LATIN = "\u024f"
 ENOUGH = 0.05  # of the captions
@@ -17,8 +20,8 @@ def warning_for(captions: Iterable[str]) -> str | None:
     if unspaced > ENOUGH * len(captions):
         return (
             f"warning: {unspaced:,} of {len(captions):,} captions have no spaces between words, and what stands "
-            "between spaces counts as one word. For BLEU, ROUGE-L and CIDEr by character put a space after each "
-            "character of both files; METEOR and SPICE know English alone"
+            "between spaces counts as one word; rare letters and marks are left out. For BLEU, ROUGE-L and CIDEr by "
+            "character put a space after each character of both files; METEOR and SPICE know English alone"
         )
     if foreign > ENOUGH * len(captions):
         return (

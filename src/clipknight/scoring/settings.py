@@ -5,6 +5,7 @@ from typing import Literal
 
 from clipknight.devices import DeviceSettings, WorkerSettings
 from clipknight.embedding.settings import MINILM
+from clipknight.ranges import Name
 
 METRICS = ("Bleu", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 
@@ -13,13 +14,13 @@ METRICS = ("Bleu", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 class SubmissionSettings(DeviceSettings):
     """Settings of score.py submission"""
 
-    submission: str
+    submission: Name
     """CSV of imgId_eId,val"""
-    captions: str
+    captions: Name
     """CSV of image,caption, as many rows an image as it has captions"""
     json: str = ""
     """also write the score to this file"""
-    target_encoder: str = MINILM
+    target_encoder: Name = MINILM
     """sentence-transformers name or folder"""
     allow_partial: bool = False
     """leave out captioned images that the submission lacks; otherwise they are an error"""
@@ -29,7 +30,7 @@ class SubmissionSettings(DeviceSettings):
 class CaptionSettings(WorkerSettings, DeviceSettings):
     """Settings of score.py captions"""
 
-    candidates: str
+    candidates: Name
     """captions to score, one an image: CSV of image,caption, COCO's JSON of results, or JSON of captions by file"""
     references: str = ""
     """captions people wrote, as many an image as there are: CSV of image,caption, COCO's JSON, JSON of lists by file"""
@@ -41,7 +42,7 @@ class CaptionSettings(WorkerSettings, DeviceSettings):
     """CLIP with a space that images and captions share: architecture:tag, hf-hub:..., folder, run of train_clip.py"""
     predictions: str = ""
     """folder of predictions, as outputs/ensemble/predictions/valid: adds target_cosine, by --target_encoder"""
-    target_encoder: str = MINILM
+    target_encoder: Name = MINILM
     """sentence-transformers name or folder"""
     json: str = ""
     """also write the scores to this file"""

@@ -4,12 +4,12 @@ import json
 import time
 from pathlib import Path
 
-from clipknight.files import atomic_file
+from clipknight.files import atomic_file, errors_name
 
 
 def append_event(file: Path, event: dict) -> None:
     cut_short = file.is_file() and not file.read_bytes().endswith(b"\n")  # by a kill: leave that line behind
-    with open(file, "a", encoding="utf-8") as log:
+    with errors_name(file), open(file, "a", encoding="utf-8") as log:
         log.write("\n" * cut_short + json.dumps({"time": round(time.time(), 1), **event}) + "\n")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from clipknight.data.datasets import Dataset, read_dataset
-from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.settings import DataSettings
+from clipknight.embedding.captioned_dataset import CaptionedDataset, without_unreadable
+from clipknight.embedding.settings import DataSettings, SkippingSettings
 from clipknight.paths import existing
 from clipknight.settings import fill
 from clipknight.training.runs import Run
@@ -28,7 +28,7 @@ def dataset_of(run: Run) -> DataSettings:
 def with_dataset_of(runs: Sequence[Run], s: S) -> S:
     """`s` on the dataset of `runs`, if it names none or this one: what it leaves at the default is as it was for them.
 
-    ValueError where it names none, and the runs have none or several.
+    What one of them left out is left out. ValueError where it names none, and the runs have none or several.
     """
     theirs = [made_on for made_on in map(dataset_of, runs) if made_on.data]
     places = {place(made_on.data): made_on.data for made_on in theirs}
@@ -38,12 +38,19 @@ def with_dataset_of(runs: Sequence[Run], s: S) -> S:
     same = [made_on for made_on in theirs if not s.data or place(made_on.data) == place(s.data)]
     defaults = {field.name: "" if field.default is MISSING else field.default for field in fields(DataSettings)}
     taken = {name: getattr(same[0], name) for name in NAMES if same and getattr(s, name) == defaults[name]}
+    if isinstance(s, SkippingSettings) and any(map(leaves_out, runs)):
+        taken["skip_unreadable"] = True
     return replace(s, **taken)
 
 
 def description(s: DataSettings) -> dict:
     """What run.json says of a dataset that was taken over."""
-    return {name: getattr(s, name) for name in NAMES}
+    return {name: getattr(s, name) for name in (*NAMES, "skip_unreadable")}
+
+
+def leaves_out(run: Run) -> bool:
+    """Whether a run was made without the images that are missing or cannot be read."""
+    return {**run.settings, **run.info.get("dataset", {})}.get("skip_unreadable", False)
 
 
 def place(data: str) -> Path:
@@ -52,19 +59,29 @@ def place(data: str) -> Path:
 
 
 def images_of_split(
-    run: Run, split: str, data: str = "", device: str = "auto", skip_unreadable: bool | None = None
+    run: Run,
+    split: str,
+    data: str = "",
+    device: str = "auto",
+    skip_unreadable: bool = False,
+    text_alone: bool = False,
 ) -> Dataset:
     """The images of a split of `data`, or of what the run was made on; a dataset without splits gets its made one.
 
-    Of another dataset than the run's, the columns are found by its header. `skip_unreadable` leaves out the missing.
+    Of another dataset than the run's, the columns are found by its header. `skip_unreadable` leaves out those that are
+    missing or cannot be read, as does a run that was made so. Where `text_alone` is needed, images may be missing, and
+    none is opened.
     """
+    skip = skip_unreadable or leaves_out(run)
     s, columns = dataset_of(run), dataset_of(run).columns
     if data and (not s.data or place(data) != place(s.data)):
         s, columns = replace(s, data=data, images=""), columns.for_another()
-    dataset = read_dataset(s.data, columns, s.images or None, skip_unreadable)
+    dataset = read_dataset(s.data, columns, s.images or None, skip, text_alone)
     if not dataset.has_splits and len(dataset.captions):
         options = s.target_encoder, device, s.seed, columns, s.images or None
-        dataset = CaptionedDataset.read(s.data, *options, skip_unreadable).dataset
+        dataset = CaptionedDataset.read(s.data, *options, skip, text_alone).dataset
+    elif skip and not text_alone:
+        dataset = without_unreadable(dataset)
     part = dataset.to_predict() if split == "test" else dataset.split(split)
     if not len(part):
         raise ValueError(f"no image in {split!r}: {dataset.summary()}")

@@ -23,6 +23,7 @@ INFO |= dict.fromkeys(("summary", "dataset"), (dict,))
 SETTINGS = dict.fromkeys(("data", "encoder", "target_encoder", "precision", "features", "from_", "decoder"), (str,))
 SETTINGS |= dict.fromkeys(("space", "corpus_separator", "image_column", "caption_column", "split_column"), (str,))
 SETTINGS |= {"corpus": (list,), "corpus_share": (int, float), "seed": (int,), "flip_tta": (bool,), "tta_sizes": (list,)}
+SETTINGS |= {"skip_unreadable": (bool,)}
 
 
 def kind_of(info: Mapping) -> str:

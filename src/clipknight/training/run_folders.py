@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from clipknight.files import lock_of
-from clipknight.messages import a_few
+from clipknight.messages import a_few, advice
 from clipknight.packs import pack_of
 
 import filelock
@@ -23,17 +23,17 @@ def check_name(name: str) -> None:
     path = Path(name)
     parts = name.removeprefix(path.anchor).replace("\\", "/").split("/") if path.is_absolute() else name.split("/")
     if not name.strip():
-        raise ValueError("a run needs a name: --run NAME")
+        raise ValueError("a run needs a name" + advice(": --run NAME"))
     if (
         any(part.strip() in ("", ".", "..") for part in parts)
         or parts[0].startswith(("-", "~"))
         or any(map(ODD.search, parts))
     ):
-        raise ValueError(f"--run {name[:80]!r} is no name for a run: use letters, digits, _ and -, as in study/a_1")
+        raise ValueError(f"{name[:80]!r} is no name for a run: use letters, digits, _ and -, as in study/a_1")
     if len(name) > LONGEST_NAME or any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
-        raise ValueError(f"--run {name[:40]!r}… is too long a name: at most {LONGEST_NAME} letters")
+        raise ValueError(f"{name[:40]!r}… is too long a name for a run: at most {LONGEST_NAME} letters")
     if name.split("/")[0] in ("embeddings", "frames", "datasets"):
-        raise ValueError(f"--run {name!r}: outputs/{parts[0]} is the cache of encoded data; choose another name")
+        raise ValueError(f"{name!r} is no name for a run: outputs/{parts[0]} is the cache of encoded data")
 
 
 def refuse_unless_free(folder: Path, resume: bool | None, overwrite: bool) -> None:

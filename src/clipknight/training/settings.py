@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
-from clipknight.embedding.settings import OFFLINE, KeptDataSettings
+from clipknight.embedding.settings import OFFLINE, KeptDataSettings, SkippingSettings
 from clipknight.ranges import Degrees, Few, Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
 from clipknight.settings import resolved, without_effect
 
@@ -29,10 +29,10 @@ class ResumableSettings(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuningSettings(ResumableSettings, WorkerSettings, PrecisionSettings, KeptDataSettings):
+class FineTuningSettings(ResumableSettings, WorkerSettings, PrecisionSettings, SkippingSettings, KeptDataSettings):
     """Settings of fine-tuning an image tower"""
 
-    encoder: str = f"{OFFLINE}@224"
+    encoder: Name = f"{OFFLINE}@224"
     """CLIP to start from: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
     epochs: Few = 3
     """epochs of fine-tuning; 0 stops after the first stage, which leaves the tower as it is"""

@@ -174,15 +174,21 @@ class TrainingState:
             "ema": self._kept_of(self.ema.module) if self.ema else None,
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
             "progress": (self.steps_done, self.position, self.best),
+            "rows": self.order.rows,
             "epoch_loss": self.epoch_loss,
         }
         with atomic_file(self.run.last_state) as temporary:
             torch.save(state, temporary)
 
     def load(self) -> None:
-        """Take over what the run saved last. Runs saved before 0.4.0 have no scaler."""
+        """Take over what the run saved last. Runs saved before 0.4.0 have neither scaler nor rows."""
         remedy = "begin anew, with --overwrite in place of --resume"
         state = read_checkpoint(self.run.last_state, remedy)
+        if (rows := state.get("rows", self.order.rows)) != self.order.rows:
+            raise ValueError(
+                f"{self.run.last_state} has learnt from {rows:,} training rows, and there are {self.order.rows:,} now: "
+                f"have the same images and captions as then, or {remedy}"
+            )
         try:
             self.model.load_state_dict(state["model"], strict=False)
             self.optimizer.load_state_dict(state["optimizer"])
