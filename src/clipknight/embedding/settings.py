@@ -51,4 +51,4 @@ class SkippingSettings:
     # What is left out changes rows, the switch itself does not: a run that stopped at an image goes on with it, and
     # one that is resumed checks that it learns from as many rows as before.
     skip_unreadable: bool = without_effect(False)
-    """go on without the images that are missing or cannot be read, listed in outputs/left_out, instead of stopping"""
+    """go on without the images that are missing or cannot be read, listed in a file, instead of stopping"""
