@@ -18,6 +18,10 @@ NO_ADVICE = {
     "clipknight.pipeline_file:as_flags": {"no_"},  # made for other scripts
     "pipeline:run_step": {"resume", "overwrite"},
     "clipknight.captioning.decoders:_smollm2": {"no"},  # pip's
+    "clipknight.packing.kaggle_kit:_pip": {"disable", "quiet"},
+    "clipknight.packing.kaggle_kit:write_wheels": {"dest", "implementation", "no", "only", "platform", "wheel"},
+    "clipknight.packing.kaggle_notebook:INSTALL": {"find", "no", "quiet"},
+    "clipknight.packing.sixteen_bits:REMEDY": {"overwrite"},  # of the training
     "clipknight.captioning.knight:AGAIN": {"overwrite"},  # of the training, which is named beside it
     "clipknight.embedding.clip:_adapted": {"overwrite"},
     "clipknight.training.runs:Run._remedy": {"overwrite"},
@@ -28,12 +32,14 @@ NO_ADVICE = {
     "studies.average_towers:main": {"encoder"},  # what others do with the result
     # Said to those alone who gave a flag that the message is about, or have it.
     "clipknight.captioning.decoders:compact_gpt2": {"width"},
-    "clipknight.captioning.training_corpus:TrainingCorpus.read": {"space"},
-    "clipknight.captioning.training_corpus:_check": {"data", "corpus", "skip_unreadable"},
+    "clipknight.captioning.knight:Knight.check_room": {"max_tokens"},
+    "clipknight.captioning.training_corpus:TrainingCorpus.read": {"space", "from"},
+    "clipknight.captioning.training_corpus:_check": {"data", "corpus", "skip_unreadable", "from"},
     "clipknight.embedding.clip:load_clip": {"features"},
     "clipknight.errors:_after_interrupt": {"resume"},
     "clipknight.methods.registry:method_options": {"options"},
-    "clipknight.training.run_folders:refuse_unless_free": {"resume", "overwrite"},
+    "clipknight.training.run_folders:claim": {"run"},
+    "clipknight.training.run_folders:refuse_unless_free": {"resume", "overwrite", "run"},
 }
 
 

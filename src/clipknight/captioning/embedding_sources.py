@@ -13,6 +13,7 @@ from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.settings import MINILM
 from clipknight.ensemble.predictors import PREDICTORS, load_predictor
+from clipknight.messages import advice
 from clipknight.paths import existing
 from clipknight.training.runs import Run, run_folder
 
@@ -83,12 +84,12 @@ def source_for(run: Run, name: str = "", device: str = "auto") -> EmbeddingSourc
     if "space" not in run.info:
         raise ValueError(f"{run.name} captions nothing: --run names a run of train_knight.py or train_maccap.py")
     if not (name := name or run.part(run.settings["from_"])):
-        raise ValueError(f"{run.name} was trained on text alone: say where embeddings come from, --from RUN or ENCODER")
+        where = advice(": say where embeddings come from, --from RUN or ENCODER")
+        raise ValueError(f"{run.name} was trained on text alone{where}")
     source = open_source(name, device)
     if source.space != run.info["space"]:
         raise ValueError(
-            f"--from {source.name} gives embeddings of the space {source.space}, "
-            f"{run.name} retrieves in {run.info['space']}"
+            f"{source.name} gives embeddings of the space {source.space}, {run.name} retrieves in {run.info['space']}"
         )
     return source
 
