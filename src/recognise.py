@@ -43,6 +43,7 @@ if __name__ == "__main__":
 
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.embeddings import unit
 from clipknight.embedding.recognition import classifier, read_vocabulary, zero_shot
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.ensemble.concepts import Concepts
@@ -66,7 +67,7 @@ def main(argv=None) -> float:
     run = Run.start(s.run, s, "concepts", overwrite=s.overwrite, encoder_fingerprint=encoder.fingerprint("visual"))
     texts = [s.prompt.format(concept) for concept in known.concepts]
     vectors = load_target_encoder(s.target_encoder, s.device).encode(texts, batch_size=128, show_progress_bar=False)
-    Concepts(known, vectors, s.top).to_folder(run.folder / "best")
+    Concepts(known, unit(vectors), s.top).to_folder(run.folder / "best")
 
     save_split_predictions(run, data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))

@@ -1,6 +1,7 @@
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.embeddings import unit
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.training.runs import Run
@@ -38,7 +39,7 @@ def test_a_clip_recognises_the_words_of_a_vocabulary(argv, coloured, colour_clip
     words = encoder.encode_captions(list(tiny_models.COLOURS))
     images = image_embeddings(encoder, valid.dataset, workers=0)
     expected = target_encoder.encode(list(tiny_models.COLOURS))[np.argmax(images.vectors @ words.T, axis=1)]
-    np.testing.assert_allclose(run.predictions("valid").vectors, expected, atol=1e-5)
+    np.testing.assert_allclose(unit(run.predictions("valid").vectors), unit(expected), atol=1e-5)
 
 
 def test_the_run_predicts_again(argv, coloured, colour_encoder):

@@ -11,7 +11,7 @@ from pathlib import Path
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import unscaled_embeddings
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.embedding.recognition import CHUNK_ROWS, Recogniser
 from clipknight.files import atomic_folder
 from clipknight.saved_files import read_description, read_tensors
@@ -29,14 +29,14 @@ class Concepts:
         self.recogniser, self.vectors, self.top = recogniser, vectors, min(top, len(vectors))
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Rows (N, T) of features (N, D), 1 long where the recogniser is sure, shorter the more its guesses differ.
-
-        Norouzi et al., eq. 6.
+        """Rows (N, T) of features (N, D): the direction is Norouzi et al.'s, eq. 6, the length how probable the first
+        concept is, so that in a blend a guess counts the less.
         """
         rows = np.empty((len(features), self.vectors.shape[1]), np.float32)
         for start in range(0, len(features), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            rows[chunk] = self._shares(self.recogniser.probabilities(features[chunk])) @ self.vectors
+            probabilities = self.recogniser.probabilities(features[chunk])
+            rows[chunk] = unit(self._shares(probabilities) @ self.vectors) * probabilities.max(axis=1, keepdims=True)
         return rows
 
     def named(self, features: np.ndarray, count: int = 3) -> list[list[tuple[str, float]]]:
@@ -91,7 +91,7 @@ class ConceptsPredictor:
     def predict(
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
     ) -> Embeddings:
-        """Predictions (N, target_dim) by image id, shorter than 1 where the recogniser is unsure."""
+        """Predictions (N, target_dim) by image id, as long as the recogniser is sure of them."""
         options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
         features = unscaled_embeddings(self.encoder, dataset, **options)
         return Embeddings(features.ids, self.concepts.predict(features.vectors), {"run": self.name})
