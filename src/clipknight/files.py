@@ -101,7 +101,8 @@ def _whole(path: Path, temporary: Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only disk refuses even to delete what is not there
+                temporary.unlink(missing_ok=True)
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
