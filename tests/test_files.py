@@ -228,6 +228,7 @@ def test_a_failure_names_the_file_that_was_asked_for(tmp_path, monkeypatch, writ
         raise OSError(number, os.strerror(number), str(path)) if number else OSError("4560 requested and 2048 written")
 
     monkeypatch.setattr(Path, "mkdir" if write is write_folder else "write_text", fail)
+    monkeypatch.setattr(Path, "unlink", fail)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     monkeypatch.setattr(files, "_make_parents", lambda path: [])
     with pytest.raises(OSError) as error:
