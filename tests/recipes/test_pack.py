@@ -108,6 +108,7 @@ def test_a_knight_captions_as_the_run_does(packed_knight, knight_run, ensemble, 
         at_home.setenv("CLIPKNIGHT_OUTPUTS", str(ensemble.folder.parents[1]))
         own = captioned(knight_run, coloured / "Images", elsewhere / "own.csv", f"--from={ensemble.name}")
     moved = shutil.copytree(packed_knight, elsewhere / "knight")
+    assert Run.open(moved).settings["vocabulary"] == 300  # a number here, in other runs a file
     before = state(moved)
     assert captioned(moved, coloured / "Images", elsewhere / "again.csv") == own and len(set(own)) > 2
     again = captioned(moved, coloured / "Images", elsewhere / "again.csv", "--rerank=3", "--rerank_by=embedding")

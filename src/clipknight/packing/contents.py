@@ -25,7 +25,7 @@ from clipknight.training.runs import Run, run_folder
 import yaml
 
 KEPT = ("script", "machine", "weights", "weights_from", "encoder_fingerprint", "space", "summary")  # of run.json
-PRIVATE = {"data": "", "images": "", "keep": "", "run": "", "vocabulary": "", "corpus": []}  # of this machine
+PRIVATE = {"data": "", "images": "", "keep": "", "run": "", "vocabulary": "", "corpus": []}  # files of this machine
 ARRAYS = ("keys.npy", "values.npy")  # become one safetensors
 
 
@@ -50,7 +50,8 @@ class Contents:
         if not run.finished:
             raise ValueError(f"run {run.name!r} cannot be packed yet: {run.to_finish()}")
         info = {name: run.info[name] for name in KEPT if name in run.info}
-        settings = {**run.settings, **{name: blank for name, blank in PRIVATE.items() if name in run.settings}}
+        settings = {**run.settings}
+        settings |= {name: blank for name, blank in PRIVATE.items() if type(settings.get(name)) is type(blank)}
         settings["target_encoder"] = self.target_encoder(run)
         place = self.root / folder
         place.mkdir(parents=True, exist_ok=True)
