@@ -169,3 +169,11 @@ def test_what_is_in_the_way_stays(packed, ensemble, tmp_path):
         predict.main([f"--run={packed}", "--split=test", "--data=x"])
     with pytest.raises(SystemExit, match="say what to pack"):
         pack.main([])
+
+
+def test_captions_that_serve_twice_are_stored_once(knight_run, ensemble, tmp_path):
+    """Knight retrieves from what its images' predictions are refined among. Packing compares captions and rows."""
+    out = tmp_path / "knight"
+    pack.main([f"--run={knight_run}", "--from=packing/refined", f"--out={out}", "--device=cpu"])
+    best = {file.name for file in (out / "runs" / "refined" / "best").iterdir()}
+    assert best == {"params.json", "knn.json"} and (out / "corpus" / "vectors.safetensors").is_file()

@@ -11,6 +11,7 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 PACKED = "corpus"  # folder of a run that comes with its corpus
+VECTORS = "vectors.safetensors"
 REMEDY = "take it again from where the run came from, or delete the folder: its corpus is read and embedded anew then"
 COLUMNS = ["source", "id", "caption", "caption_id"]
 
@@ -20,7 +21,7 @@ def write_packed_corpus(corpus: Corpus, vectors: np.ndarray, folder: Path, half:
     folder.mkdir(parents=True)
     corpus.captions[COLUMNS].to_parquet(folder / "captions.parquet", index=False)
     rows = np.ascontiguousarray(vectors, np.float16 if half else np.float32)
-    save_file({"vectors": rows}, folder / "vectors.safetensors", {"corpus": corpus.name})
+    save_file({"vectors": rows}, folder / VECTORS, {"corpus": corpus.name})
 
 
 def read_packed_corpus(folder: Path, share: float, seed: int) -> tuple[Corpus, np.ndarray]:
@@ -29,7 +30,7 @@ def read_packed_corpus(folder: Path, share: float, seed: int) -> tuple[Corpus, n
         captions = pd.read_parquet(folder / "captions.parquet", columns=COLUMNS)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{folder / 'captions.parquet'} holds no captions ({str(error)[:120]}): {REMEDY}") from error
-    tensors, notes = read_noted_tensors(folder / "vectors.safetensors", REMEDY)
+    tensors, notes = read_noted_tensors(folder / VECTORS, REMEDY)
     rows = tensors["vectors"].numpy()
     if rows.ndim != 2 or len(rows) != len(captions):
         raise ValueError(f"{folder} has {len(captions):,} captions and vectors of the shape {rows.shape}: {REMEDY}")

@@ -1,6 +1,6 @@
 """A fitted KNN as a folder: keys, values, parameters and index; nothing is pickled.
 
-Keys and values are two arrays that are memory-mapped; in a pack they are one safetensors.
+Keys and values are two arrays, memory-mapped; in a pack they are one safetensors, or stand in another file of it.
 """
 
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.neighbor_search import comparable
 from clipknight.files import atomic_folder
+from clipknight.packs import place_in_pack
 from clipknight.saved_files import read_array, read_description, read_tensors
 
 import faiss
@@ -17,6 +18,7 @@ from safetensors.numpy import save_file
 from sklearn.utils.validation import check_is_fitted
 
 PACKED = "knn.safetensors"
+SHARED = "knn.json"  # names the file of a pack whose vectors are keys and values
 REMEDY = "fit it again, as src/train_b.py --overwrite does"
 
 
@@ -43,19 +45,35 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
         raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {remedy}")
     knn = DistanceWeightedKNN(**params)
     knn.check_parameters()
-    packed = folder / PACKED
-    arrays = _packed_arrays(packed, knn.metric, remedy) if packed.is_file() else _mapped_arrays(folder, remedy)
+    arrays = _arrays(folder, knn.metric, remedy)
     index = None if knn.index == "exact" else _read_index(folder / "index.faiss", arrays[0].shape, remedy)
     return knn.hold(*arrays, index)
 
 
-def pack_arrays(knn: DistanceWeightedKNN, folder: Path, half: bool) -> None:
-    """Write keys, and values unless they are the keys, as one safetensors; `half` stores numbers in 16 bits."""
+def pack_arrays(
+    knn: DistanceWeightedKNN, folder: Path, half: bool, there: tuple[str, np.ndarray] = ("", np.empty(0))
+) -> None:
+    """Write keys, and values unless they are the keys, as one safetensors; `half` stores numbers in 16 bits.
+
+    `there` names a file of the pack and the vectors in it: if keys and values are these, its name alone is written.
+    """
     arrays = {"keys": knn.keys_}
     if not np.array_equal(knn.keys_, knn.values_):
         arrays["values"] = knn.values_
+    elif np.array_equal(knn.keys_, there[1]):
+        (folder / SHARED).write_text(json.dumps({"vectors": there[0]}), encoding="utf-8")
+        return
     arrays = {name: np.ascontiguousarray(a, np.float16 if half else a.dtype) for name, a in arrays.items()}
     save_file(arrays, folder / PACKED)
+
+
+def _arrays(folder: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
+    if (folder / SHARED).is_file():
+        file = read_description(folder / SHARED, remedy, vectors=(str,))["vectors"]
+        return _packed_arrays(Path(place_in_pack(folder, file)), metric, remedy)
+    if (folder / PACKED).is_file():
+        return _packed_arrays(folder / PACKED, metric, remedy)
+    return _mapped_arrays(folder, remedy)
 
 
 def _mapped_arrays(folder: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +87,7 @@ def _mapped_arrays(folder: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _packed_arrays(file: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     tensors = read_tensors(file, remedy)
-    keys = tensors["keys"].numpy()
+    keys = tensors["keys" if "keys" in tensors else "vectors"].numpy()
     values = tensors["values"].numpy() if "values" in tensors else keys
     if keys.ndim != 2 or values.ndim not in (1, 2) or len(keys) != len(values):
         raise ValueError(f"{file} holds keys of the shape {keys.shape} and values of {values.shape}: {remedy}")

@@ -13,7 +13,7 @@ from clipknight.captioning.settings import COMPACT
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.clip_encoder import without_size
 from clipknight.embedding.packaged_clip import PACKAGED
-from clipknight.embedding.packed_corpus import PACKED, write_packed_corpus
+from clipknight.embedding.packed_corpus import PACKED, VECTORS, write_packed_corpus
 from clipknight.ensemble.saved_knn import load_knn, pack_arrays
 from clipknight.packing.encoders import write_pretrained
 from clipknight.packing.sixteen_bits import copy_weights
@@ -22,6 +22,7 @@ from clipknight.paths import existing
 from clipknight.training.run_datasets import dataset_of
 from clipknight.training.runs import Run, run_folder
 
+import numpy as np
 import yaml
 
 KEPT = ("script", "machine", "weights", "weights_from", "encoder_fingerprint", "space", "summary")  # of run.json
@@ -34,6 +35,7 @@ class Contents:
     """The folder `root` of a pack in the making; `half` stores weights in 16 bits.
 
     `places` has the ./name in the pack of each folder or encoder that is in it; `packages` are those that hold weights.
+    The `corpus_vectors` of a run that captions serve a run that refines among the same captions too.
     """
 
     root: Path
@@ -41,6 +43,7 @@ class Contents:
     device: str = "auto"
     places: dict[str, str] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
+    corpus_vectors: tuple[str, np.ndarray] = ("", np.empty(0))  # the file that has them, and the rows
 
     def add(self, run: Run, corpus: CorpusChoice = CorpusChoice(), source: str = "", folder: str = ".") -> None:
         """Put a finished run into `folder` of the pack, and what it stands on beside it.
@@ -127,6 +130,7 @@ class Contents:
         settings = run.settings
         retriever = Retriever.of_run(run, corpus, self.device)
         write_packed_corpus(retriever.corpus, retriever.vectors, place / PACKED, self.half)
+        self.corpus_vectors = f"./{(place / PACKED / VECTORS).relative_to(self.root).as_posix()}", retriever.vectors
         source = source or run.part(settings["from_"])
         space = settings["space"]
         return {
@@ -166,7 +170,7 @@ class Contents:
         if (best / "encoder.json").is_file():
             self._copy_encoder(best, place, described_alone=True)
         if (best / ARRAYS[0]).is_file():
-            pack_arrays(load_knn(best), place, self.half)
+            pack_arrays(load_knn(best), place, self.half, self.corpus_vectors)
 
     def _copy_encoder(self, source: Path, place: Path, described_alone: bool = False) -> None:
         """Copy encoder.json, whose root gets its name in the pack, and the weights unless they are there."""
