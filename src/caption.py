@@ -6,7 +6,7 @@ python src/caption.py --data input/flickr8k --split valid --run knight --out out
 """
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -117,11 +117,9 @@ def main(argv=None) -> pd.DataFrame:
     start = time.perf_counter()
     regions, items = captioner.method.regions, []
     rows = source.of_split(media.dataset, s.split, s.workers, s.skip_unreadable, regions)
-    for names, vectors, regions in media.grouped(rows):
-        captions = captioner.caption(vectors, options, regions)
-        for name, text, near in zip(names, captions.texts, captioner.reasons(captions), strict=True):
-            shown = {"pictures": media.pictures(name), "references": media.references.get(name)}
-            items.append(Captioned(path=name, caption=text, neighbours=near, **shown))
+    for name, text, near in media.captioned(captioner, rows, options):
+        shown = {"pictures": media.pictures(name), "references": media.references.get(name)}
+        items.append(Captioned(path=name, caption=text, neighbours=near, **shown))
     seconds = time.perf_counter() - start
 
     captions = {item.path: item.caption for item in items}
@@ -151,7 +149,7 @@ def chosen_options(published: CaptionOptions, s: Settings) -> CaptionOptions:
     """The method's own options but for those that are set."""
     given = {"num_beams": s.num_beams, "max_new_tokens": s.max_tokens, "rerank": s.rerank}
     given |= {"rerank_by": s.rerank_by if s.rerank_by != "auto" else ""}
-    return replace(published, **{name: value for name, value in given.items() if value})
+    return published.but(**given)
 
 
 if __name__ == "__main__":

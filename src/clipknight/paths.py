@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 ROOT = _CHECKOUT if (_CHECKOUT / "src" / "clipknight").is_dir() else Path.cwd()  # installed without a checkout: here
 STARTER = "input/models/starter/knight"  # the run of packed weights, from `existing`
 CACHE = "CLIPKNIGHT_CACHE"
+_caches: ContextVar[str] = ContextVar("caches", default="")  # where `caches_in` has them
 
 
 def outputs() -> Path:
@@ -21,21 +23,17 @@ def caches() -> Path:
 
     So runs can be read from a place where nothing can be written.
     """
-    return Path(os.environ.get(CACHE) or outputs()).absolute()
+    return Path(_caches.get() or os.environ.get(CACHE) or outputs()).absolute()
 
 
 @contextmanager
 def caches_in(folder: str | Path) -> Iterator[None]:
-    """Keep in `folder`, meanwhile, what is computed once."""
-    before = os.environ.get(CACHE)
-    os.environ[CACHE] = str(folder)
+    """Keep in `folder`, meanwhile, what this thread computes once."""
+    before = _caches.set(str(folder))
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[CACHE]
-        else:
-            os.environ[CACHE] = before
+        _caches.reset(before)
 
 
 def existing(path: str | Path) -> Path:

@@ -4,7 +4,7 @@ What a way to caption is made of are parts: a `Retriever`, a `Decoder` with what
 `clipknight.methods.registry` has the ways by name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from clipknight.captioning.retriever import Retriever
@@ -32,6 +32,10 @@ class CaptionOptions:
     def __post_init__(self):
         if self.rerank_by not in RERANK_BY:
             raise ValueError(f"rerank by {self.rerank_by!r} is none of {', '.join(RERANK_BY)}")
+
+    def but(self, **given) -> "CaptionOptions":
+        """The same but for those `given`; 0 and "" are not."""
+        return replace(self, **{name: value for name, value in given.items() if value})
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from clipknight.captioning.knight import Knight
-from clipknight.waiting import SHOWN_AFTER
+from clipknight.waiting import SHOWN_AFTER, progress_bar
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 
@@ -32,7 +31,7 @@ class Decoder:
             beams["num_return_sequences"] = count
         texts: list[str] = []
         self.model.eval()
-        with tqdm(total=len(prefixes), desc="captions", delay=SHOWN_AFTER) as bar:
+        with progress_bar(total=len(prefixes), desc="captions", delay=SHOWN_AFTER) as bar:
             for start in range(0, len(prefixes), self.batch_size):
                 vectors = self._on_device(prefixes[start : start + self.batch_size])
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):

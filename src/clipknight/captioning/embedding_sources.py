@@ -4,6 +4,7 @@ Both can ask a caption index for neighbours, as long as the index holds captions
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from clipknight.data.datasets import Dataset
@@ -12,7 +13,7 @@ from clipknight.embedding.clip import load_clip
 from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.settings import MINILM
-from clipknight.ensemble.predictors import PREDICTORS, load_predictor
+from clipknight.ensemble.predictors import PREDICTORS, Predictor, load_predictor
 from clipknight.messages import advice
 from clipknight.paths import existing
 from clipknight.training.runs import Run, run_folder
@@ -39,10 +40,17 @@ class EmbeddingSource:
         """
         options = {"workers": workers, "skip_unreadable": skip_unreadable}
         if self.encoder is None:
-            return load_predictor(self.run, self.device).predict(dataset, **options)
+            return self.predictor.predict(dataset, **options)
         if regions:
             return subregion_embeddings(self.encoder, dataset, regions, **options)
         return image_embeddings(self.encoder, dataset, **options)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """What predicts them. ValueError for an encoder."""
+        if self.run is None:
+            raise ValueError(f"{self.name} embeds images and predicts nothing: name a run that does, by --from")
+        return load_predictor(self.run, self.device)
 
     def of_split(
         self, part: Dataset, split: str, workers: int = 2, skip_unreadable: bool = False, regions: int = 0
@@ -69,7 +77,7 @@ def open_source(name: str, device: str = "auto") -> EmbeddingSource:
     """The source called `name`: a run that predicts, or an encoder with a joint space (ValueError for others)."""
     folder = run_folder(name)
     if (folder / "run.json").is_file() and (run := Run.open(name)).kind in PREDICTORS:
-        return EmbeddingSource(name, ["target", run.settings["target_encoder"]], run=run, device=device)
+        return source_of_run(run, device)
     encoder = load_clip(str(folder) if folder.exists() else name, device)
     if not encoder.joint:
         raise ValueError(
@@ -79,6 +87,11 @@ def open_source(name: str, device: str = "auto") -> EmbeddingSource:
     return EmbeddingSource(name, encoder_space(encoder), encoder=encoder, device=device)
 
 
+def source_of_run(run: Run, device: str = "auto") -> EmbeddingSource:
+    """A run that predicts, as a source."""
+    return EmbeddingSource(run.name, ["target", run.settings["target_encoder"]], run=run, device=device)
+
+
 def source_for(run: Run, name: str = "", device: str = "auto") -> EmbeddingSource:
     """The source called `name`, or the one a captioning run was judged by. ValueError unless it is of its space."""
     if "space" not in run.info:
@@ -86,7 +99,11 @@ def source_for(run: Run, name: str = "", device: str = "auto") -> EmbeddingSourc
     if not (name := name or run.part(run.settings["from_"])):
         where = advice(": say where embeddings come from, --from RUN or ENCODER")
         raise ValueError(f"{run.name} was trained on text alone{where}")
-    source = open_source(name, device)
+    return fitting_source(open_source(name, device), run)
+
+
+def fitting_source(source: EmbeddingSource, run: Run) -> EmbeddingSource:
+    """The source. ValueError unless it is of the space in which a captioning run retrieves."""
     if source.space != run.info["space"]:
         raise ValueError(
             f"{source.name} gives embeddings of the space {source.space}, {run.name} retrieves in {run.info['space']}"

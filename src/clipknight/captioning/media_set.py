@@ -1,9 +1,10 @@
 """Images and videos to caption together: the videos' frames are images too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from clipknight.captioning.captioner import Captioner, CaptionOptions
 from clipknight.data.datasets import Dataset, listed_images
 from clipknight.data.media import find_media
 from clipknight.data.videos import frame_files, is_video
@@ -28,14 +29,21 @@ class MediaSet:
     @classmethod
     def found(cls, paths: Sequence[str], frames: int, workers: int = 2, skip_unreadable: bool = False) -> "MediaSet":
         """What lies in `paths`, files and folders; `frames` of each video, evenly spaced. ValueError for nothing."""
-        media = find_media(paths)
+        media = cls.of_files(find_media(paths), frames, workers, skip_unreadable)
+        if not len(media.dataset):
+            raise ValueError("none of the videos can be read")
+        return media
+
+    @classmethod
+    def of_files(
+        cls, media: Mapping[str, str], frames: int, workers: int = 2, skip_unreadable: bool = False
+    ) -> "MediaSet":
+        """The files `media` by name; empty where they are videos that cannot be read, and are skipped."""
         videos = {name: path for name, path in media.items() if is_video(path)}
         files = frame_files(list(videos.values()), frames, workers=max(1, workers), skip_unreadable=skip_unreadable)
         clips = {name: files[path] for name, path in videos.items() if path in files}
         images = {name: path for name, path in media.items() if name not in videos}
         images |= {frame: frame for names in clips.values() for frame in names}
-        if not images:
-            raise ValueError("none of the videos can be read")
         return cls(listed_images(images), clips)
 
     @classmethod
@@ -71,6 +79,14 @@ class MediaSet:
             found, shape = rows.aligned_to(frames), (len(self.clips), -1)
             regions = None if found.regions is None else found.regions.reshape(*shape, *found.regions.shape[1:])
             yield list(self.clips), found.vectors.reshape(*shape, rows.dim), regions
+
+    def captioned(
+        self, captioner: Captioner, rows: Embeddings, options: CaptionOptions | None = None
+    ) -> Iterator[tuple[str, str, list[tuple[str, float]]]]:
+        """Name, caption and nearest captions with their cosines, of the images in `rows`, then of the videos."""
+        for names, vectors, regions in self.grouped(rows):
+            captions = captioner.caption(vectors, options, regions)
+            yield from zip(names, captions.texts, captioner.reasons(captions), strict=True)
 
     def pictures(self, name: str) -> list[str]:
         """The path of an image, or those of a video's frames."""

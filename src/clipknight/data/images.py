@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clipknight.data.png_pixels import without_metadata
-from clipknight.waiting import SHOWN_AFTER
+from clipknight.waiting import SHOWN_AFTER, progress_bar
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 PHOTO_SUFFIXES = frozenset([".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"])
 HEIC_SUFFIXES = frozenset([".heic", ".heif", ".hif"])
@@ -104,7 +103,7 @@ def find_unreadable(paths: Sequence[str | Path], workers: int | None = None) -> 
     """Decode every image in full, in `workers` threads; the paths that fail, with the reason."""
     paths = [str(path) for path in paths]
     reasons = {}
-    bar = tqdm(total=len(paths), desc="checking images", unit="img", delay=SHOWN_AFTER)
+    bar = progress_bar(total=len(paths), desc="checking images", unit="img", delay=SHOWN_AFTER)
     with bar, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for start in range(0, len(paths), BLOCK):
             block = paths[start : start + BLOCK]
@@ -141,8 +140,13 @@ def _decoded(path: str | Path, source, at_least: int) -> Image.Image:
             raise UnreadableImage(path, f"{size} pixels are more than {MAX_PIXELS:,}; make it smaller")
         if at_least and may_be_scaled(path, os.path.getsize(path)):
             image.draft(None, (at_least, at_least))
-        image.load()
-        return _turned(_as_rgb(image), image)
+        return as_seen(image)
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """A picture as a person would see it, in RGB: turned as its EXIF says, transparency over white, 16 bits to 8."""
+    image.load()
+    return _turned(_as_rgb(image), image)
 
 
 def _turned(pixels: Image.Image, image: Image.Image) -> Image.Image:

@@ -53,30 +53,34 @@ def find_media(paths: Sequence[str | Path]) -> dict[str, str]:
     "scikit-image" stands for the photographs inside that package. One folder's files are named relative to it, others
     as given. FileNotFoundError, ValueError for other files.
     """
-    if not all(map(str, paths)):
-        raise ValueError("one of the images or folders to read has an empty name")
-    paths = [Path(path).expanduser() for path in paths]
     found = {}
     for path in paths:
-        if str(path) == SOURCE and not path.exists():
-            found |= sample_photos()
-        elif path.is_dir():
-            files = walk(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-            if not files:
-                raise FileNotFoundError(f"no image and no video in {path}")
-            prefix = "" if len(paths) == 1 else f"{path.as_posix()}/"
-            found |= {prefix + file: str(path / file) for file in files}
-        elif not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist")
-        elif not is_named_in_utf8(str(path)):
-            raise ValueError(f"{shortened(path)}: the name is not UTF-8; rename the file")
-        elif path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not begins_as_picture(path):
-            heic = path.suffix.lower() in HEIC_SUFFIXES
-            remedy = "to read HEIC: pip install pillow-heif" if heic else "nor does it begin as one"
-            raise ValueError(f"{path} is neither an image nor a video by its suffix; {remedy}")
-        else:
-            found[path.as_posix()] = str(path)
+        found |= media_at(path, among_others=len(paths) > 1)
     return found
+
+
+def media_at(path: str | Path, among_others: bool = True) -> dict[str, str]:
+    """The same of one path, which may stand among others."""
+    if not str(path):
+        raise ValueError("one of the images or folders to read has an empty name")
+    path = Path(path).expanduser()
+    if str(path) == SOURCE and not path.exists():
+        return sample_photos()
+    if path.is_dir():
+        files = walk(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        if not files:
+            raise FileNotFoundError(f"no image and no video in {path}")
+        prefix = f"{path.as_posix()}/" if among_others else ""
+        return {prefix + file: str(path / file) for file in files}
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    if not is_named_in_utf8(str(path)):
+        raise ValueError(f"{shortened(path)}: the name is not UTF-8; rename the file")
+    if path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not begins_as_picture(path):
+        heic = path.suffix.lower() in HEIC_SUFFIXES
+        remedy = "to read HEIC: pip install pillow-heif" if heic else "nor does it begin as one"
+        raise ValueError(f"{path} is neither an image nor a video by its suffix; {remedy}")
+    return {path.as_posix(): str(path)}
 
 
 def listed(root: Path, names: pd.Series, suffixes: Iterable[str]) -> list[str]:

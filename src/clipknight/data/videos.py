@@ -12,9 +12,9 @@ from clipknight.data.video_decoding import evenly_spaced_frames
 from clipknight.data.video_timeline import UnreadableVideo
 from clipknight.files import atomic_folder
 from clipknight.paths import caches
+from clipknight.waiting import progress_bar
 
 from PIL import Image
-from tqdm import tqdm
 
 
 def is_video(path: str | Path) -> bool:
@@ -62,7 +62,7 @@ def frame_files(
     failed = {}
     cache.mkdir(parents=True, exist_ok=True)  # here, or a worker that fails takes it from the others
     with (
-        tqdm(total=len(todo), desc="frames", unit="video", disable=not todo) as bar,
+        progress_bar(total=len(todo), desc="frames", unit="video", disable=not todo) as bar,
         ThreadPoolExecutor(workers) as pool,
     ):
         reasons = pool.map(_write_frames, todo.values(), todo, [count] * len(todo))

@@ -17,9 +17,9 @@ from clipknight.processes import (
     stretches_of,
     wait_for_everyone,
 )
+from clipknight.waiting import progress_bar
 
 import numpy as np
-from tqdm import tqdm
 
 Batches = Callable[[int, int], Iterator[np.ndarray]]  # (start, stop) -> rows of that stretch, NaN for what has none
 
@@ -68,7 +68,7 @@ def _append(folder: Path, name: str, rows: int, batches: Batches, batch_size: in
     file = _raw_file(folder, name)
     done = _whole_batches(file, rows, batches, batch_size)
     silent = done == rows or not in_main_process()
-    with tqdm(total=rows, initial=done, desc=label, unit="row", disable=silent, smoothing=0.1) as bar:
+    with progress_bar(total=rows, initial=done, desc=label, unit="row", disable=silent, smoothing=0.1) as bar:
         for vectors in batches(done, rows) if done < rows else ():
             file = file or folder / f"{name}-{vectors.shape[1]}.f32"
             with errors_name(file), open(file, "ab") as handle:

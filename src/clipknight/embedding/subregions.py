@@ -12,12 +12,11 @@ from clipknight.data.images import read_image
 from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.tower_cells import seen_by
-from clipknight.waiting import SHOWN_AFTER
+from clipknight.waiting import SHOWN_AFTER, progress_bar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def encode_subregions(
 ) -> SubRegions:
     """`subregion_features` of image files, B files in all. UnreadableImage for the first that can't be read."""
     parts = []
-    bar = tqdm(total=len(paths), desc="sub-regions", unit="img", delay=SHOWN_AFTER)
+    bar = progress_bar(total=len(paths), desc="sub-regions", unit="img", delay=SHOWN_AFTER)
     with bar, ThreadPoolExecutor(max(workers, 1)) as pool:
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]

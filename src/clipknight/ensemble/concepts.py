@@ -92,6 +92,15 @@ class ConceptsPredictor:
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
     ) -> Embeddings:
         """Predictions (N, target_dim) by image id, as long as the recogniser is sure of them."""
-        options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
-        features = unscaled_embeddings(self.encoder, dataset, **options)
+        features = self._features(dataset, batch_size, workers, skip_unreadable)
         return Embeddings(features.ids, self.concepts.predict(features.vectors), {"run": self.name})
+
+    def recognised(self, dataset: Dataset, count: int = 3) -> list[list[tuple[str, float]]]:
+        """The most probable concepts of each image, with their probabilities."""
+        return self.concepts.named(self._features(dataset).vectors, count)
+
+    def _features(
+        self, dataset: Dataset, batch_size: int = 64, workers: int = 0, skip_unreadable: bool = False
+    ) -> Embeddings:
+        options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
+        return unscaled_embeddings(self.encoder, dataset, **options)

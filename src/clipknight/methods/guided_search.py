@@ -14,11 +14,11 @@ from clipknight.captioning.decoding import Decoder, sentence
 from clipknight.captioning.knight import Knight
 from clipknight.captioning.retriever import Retriever
 from clipknight.embedding.embeddings import unit
+from clipknight.waiting import progress_bar
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 REMEMBERED = 100_000  # texts whose vectors are kept: successive steps ask for many of them again
@@ -40,7 +40,7 @@ class GuidedSearch:
         texts: list[str] = []
         self.model.eval()
         size = self.decoder.batch_size
-        with tqdm(total=len(frames), desc="captions", unit="caption") as bar:
+        with progress_bar(total=len(frames), desc="captions", unit="caption") as bar:
             for start in range(0, len(frames), size):
                 part = frames[start : start + size]
                 found = self.found(part, options.rerank, options.num_beams, options.max_new_tokens)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from clipknight.captioning.decoders import load_decoder
 from clipknight.devices import pick_device, pick_precision
-from clipknight.waiting import SHOWN_AFTER
+from clipknight.waiting import SHOWN_AFTER, progress_bar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 IMAGE = "\N{OBJECT REPLACEMENT CHARACTER}"  # in a prompt: here the image's vectors stand
@@ -111,7 +110,7 @@ class InstructionModel:
         lengths += 0 if vectors is None else vectors.shape[1]
         self._check_room(lengths.max(initial=0) + room)
         order = np.argsort(lengths, kind="stable")
-        with tqdm(total=len(order), desc="prompts", unit="prompt", delay=SHOWN_AFTER) as bar:
+        with progress_bar(total=len(order), desc="prompts", unit="prompt", delay=SHOWN_AFTER) as bar:
             for start in range(0, len(order), size):
                 rows, whole = order[start : start + size], []
                 for row in rows:

@@ -7,11 +7,10 @@ from clipknight.captioning.captioner import CaptionOptions, ImageVectors
 from clipknight.captioning.prefixes import DirectPrefix
 from clipknight.captioning.retriever import Retriever
 from clipknight.embedding.embeddings import unit
-from clipknight.waiting import SHOWN_AFTER
+from clipknight.waiting import SHOWN_AFTER, progress_bar
 
 import numpy as np
 from scipy.special import softmax
-from tqdm import tqdm
 
 ROWS = 256  # embeddings projected at a time
 
@@ -54,7 +53,7 @@ class ProjectionPrefix(DirectPrefix):
         flat = unit(images.vectors.reshape(-1, images.vectors.shape[-1]))
         projected = np.empty_like(flat, dtype=np.float32)
         memory = self.retriever.vectors
-        for start in tqdm(range(0, len(flat), ROWS), desc="projection", delay=SHOWN_AFTER):
+        for start in progress_bar(range(0, len(flat), ROWS), desc="projection", delay=SHOWN_AFTER):
             cosines = flat[start : start + ROWS] @ memory.T
             projected[start : start + ROWS] = softmax(cosines / self.temperature, axis=1) @ memory
         return unit(projected).reshape(len(images), -1, flat.shape[1])

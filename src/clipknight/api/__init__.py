@@ -1,0 +1,1 @@
+"""What `import clipknight` offers: see docs/api.md."""
