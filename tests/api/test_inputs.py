@@ -64,7 +64,7 @@ def test_arrays(pixels):
     np.testing.assert_array_equal(found["1"], pixels[::-1])
     with files_of(named_images(pixels[..., 0])) as files:
         np.testing.assert_array_equal(read(files)["0"][..., 2], pixels[..., 0])
-    for wrong in (pixels / 255, pixels[..., :2], pixels[0]):
+    for wrong in (pixels / 255, pixels[..., :2], pixels[None]):
         with pytest.raises(UnreadableImage, match="picture 0: an array of .* is no picture: give uint8, "):
             with files_of(named_images([wrong])):
                 pass

@@ -1,8 +1,15 @@
 """What `import clipknight` offers, and the examples that show it."""
 
-import clipknight
+import re
 
+import clipknight
+from clipknight.api import model
+from clipknight.paths import ROOT
+
+import clips
 import pytest
+import tiny_models
+from PIL import Image
 
 
 def test_all_that_is_public_is_there_and_nothing_else():
@@ -11,3 +18,34 @@ def test_all_that_is_public_is_there_and_nothing_else():
         assert getattr(clipknight, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'clipknight' has no attribute 'laod'"):
         _ = clipknight.laod
+
+
+def example(document: str) -> str:
+    """The first block of Python in one of the project's documents."""
+    return re.search(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)[1]
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch, knight_run):
+    """photo.jpg, clip.mp4 and photos/, where the starter is a small run."""
+    monkeypatch.setattr(model, "STARTER", knight_run)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "photos/a.jpg", "photos/b.png"):
+        Image.new("RGB", (40, 40), tiny_models.COLOURS["blue"]).save(tmp_path / name)
+    clips.write_video(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
+def test_the_example_runs(own_folder, document, capsys):
+    assert len(example(document).splitlines()) == 5
+    exec(example(document), made := {})
+    assert made["table"]["image"].tolist() == ["photo.jpg", "clip.mp4"] and "blue" in made["table"]["caption"][0]
+    assert list(made["rows"].ids) == ["a", "b"]
+    assert capsys.readouterr().out.startswith(f"photo.jpg: {made['table']['caption'][0]}\n")
+
+
+def test_the_document_names_all_that_is_public():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    methods = {name for name, value in vars(clipknight.Model).items() if callable(value) and name[0] != "_"}
+    assert all(name in text for name in {*clipknight.__all__, *methods} - {"Model"})
