@@ -36,6 +36,11 @@ def caches_in(folder: str | Path) -> Iterator[None]:
         _caches.reset(before)
 
 
+def caches_last() -> bool:
+    """Whether what is in `caches()` stays there: not in a folder of `caches_in`."""
+    return not _caches.get()
+
+
 def existing(path: str | Path) -> Path:
     """`path` from the present folder, or else from the project's root or its outputs; unchanged when in none.
 

@@ -126,7 +126,7 @@ def test_an_explanation(knight, ensemble, image_run, pictures):
 def test_an_encoder_explains_without_members(maccap_run, pictures):
     model = load(maccap_run, **CPU)
     assert "red" in model.explain(pictures / "red.png").caption.lower()
-    with pytest.raises(ValueError, match="embeds images and predicts nothing"):
+    with pytest.raises(ValueError, match="embeds images and predicts no caption: give from_, a run that predicts"):
         model.predict(pictures)
 
 
@@ -151,7 +151,7 @@ def test_progress_is_a_switch(knight, pictures, capsys, monkeypatch):
     assert "images: 3image" in shown and "(once)" not in shown
 
 
-def test_unreadable_images(knight, pictures, tmp_path, monkeypatch):
+def test_unreadable_images(knight, pictures, tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
     given = [pictures / "red.png", tmp_path / "broken.png"]
     with pytest.raises(ValueError, match="1 unreadable images: .*broken.png"):
@@ -159,6 +159,7 @@ def test_unreadable_images(knight, pictures, tmp_path, monkeypatch):
     small = load(knight.decoder.name, **CPU, batch_size=1)
     monkeypatch.setattr(model_module, "BATCHES", 1)
     assert list(small.predict(given, skip_unreadable=True).ids) == [f"{pictures}/red.png"]
+    assert "/left_out/" not in capsys.readouterr().out  # a list that would be gone
     assert small.caption([*given, b"nothing"], skip_unreadable=True)["image"].tolist() == [f"{pictures}/red.png"]
     with pytest.raises(ValueError, match="there is no image, or none that can be read"):
         small.predict([tmp_path / "broken.png"], skip_unreadable=True)

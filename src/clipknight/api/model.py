@@ -18,8 +18,8 @@ from clipknight.captioning.media_set import MediaSet
 from clipknight.data.datasets import listed_images
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
 from clipknight.data.images import IMAGE_SUFFIXES
+from clipknight.data.left_out import UnreadableMedia
 from clipknight.data.videos import is_video
-from clipknight.embedding.cached_rows import UnreadableImages
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.ensemble.predictors import PREDICTORS, Predictor
 from clipknight.messages import shortened
@@ -157,7 +157,7 @@ class Model:
                 with without_progress(), files_of(batch, skip_unreadable) as files:
                     try:
                         found.append(work(files) if files else [])
-                    except UnreadableImages:  # a batch of them alone, maybe among others
+                    except UnreadableMedia:  # a batch of them alone, maybe among others
                         if not skip_unreadable:
                             raise
                     bar.update(len(files))

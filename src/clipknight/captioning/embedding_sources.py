@@ -49,7 +49,7 @@ class EmbeddingSource:
     def predictor(self) -> Predictor:
         """What predicts them. ValueError for an encoder."""
         if self.run is None:
-            raise ValueError(f"{self.name} embeds images and predicts nothing: name a run that does, by --from")
+            raise ValueError(f"{self.name} embeds images and predicts no caption: give from_, a run that predicts")
         return load_predictor(self.run, self.device)
 
     def of_split(

@@ -8,7 +8,7 @@ from clipknight.data.folders import print_once
 from clipknight.data.images import find_unreadable
 from clipknight.files import atomic_file
 from clipknight.messages import a_few, advice
-from clipknight.paths import caches
+from clipknight.paths import caches, caches_last
 from clipknight.processes import in_main_process, of_main_process
 
 import pandas as pd
@@ -37,10 +37,15 @@ def write_left_out(name: str, why: str, rows: pd.DataFrame) -> Path:
 
 
 def note_unreadable(name: str, reasons: Mapping[str, str], media: str = "image") -> None:
-    """Count what is left out of the dataset or folder `name`, and list all of it, with the reasons, in a file."""
-    file = write_left_out(name, "unreadable", pd.DataFrame(list(reasons.items()), columns=["path", "reason"]))
-    names = a_few([Path(path).name for path in reasons], 3)
-    print_once(f"left out: {len(reasons):,} unreadable {media}s of {name}: {names}, all in {file}")
+    """Count what is left out of the dataset or folder `name`, and list all of it, with the reasons, in a file.
+
+    There is no file where caches do not last.
+    """
+    names, where = a_few([Path(path).name for path in reasons], 3), ""
+    if caches_last():
+        rows = pd.DataFrame(list(reasons.items()), columns=["path", "reason"])
+        where = f", all in {write_left_out(name, 'unreadable', rows)}"
+    print_once(f"left out: {len(reasons):,} unreadable {media}s of {name}: {names}{where}")
 
 
 def unreadable_images(paths: Sequence[str], memory: Path) -> dict[str, str]:
