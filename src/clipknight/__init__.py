@@ -18,7 +18,8 @@ guard_when_imported()
 
 if TYPE_CHECKING:
     from clipknight.api.explanation import Explanation
-    from clipknight.api.model import Model, load
+    from clipknight.api.loading import load
+    from clipknight.api.model import Model
     from clipknight.data.datasets import Dataset, read_dataset
     from clipknight.embedding.embeddings import Embeddings
     from clipknight.embedding.metrics import avg_cos
@@ -48,7 +49,7 @@ _PLACES = {
     "Model": "clipknight.api.model",
     "avg_cos": "clipknight.embedding.metrics",
     "blend": "clipknight.ensemble.blending",
-    "load": "clipknight.api.model",
+    "load": "clipknight.api.loading",
     "read_dataset": "clipknight.data.datasets",
     "write_submission": "clipknight.ensemble.submission",
 }

@@ -194,8 +194,9 @@ def test_mistakes(knight, knight_run, image_run, pictures, tmp_path):
         load(image_run, **CPU).caption(pictures)  # the starter's captions are of MiniLM
     with pytest.raises(ValueError, match="neither predicts nor captions"):
         load(clip)
-    with pytest.raises(ValueError, match="one image at a time"):
-        knight.explain(pictures)
+    for given in (pictures, []):
+        with pytest.raises(ValueError, match="one image at a time"):
+            knight.explain(given)
     (tmp_path / "a.mp4").write_bytes(b"anything")
     with pytest.raises(ValueError, match="a.mp4 is a video: this takes an image"):
         knight.explain(tmp_path / "a.mp4")

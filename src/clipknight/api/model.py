@@ -1,19 +1,14 @@
-"""A run as an object that predicts, captions, explains and answers: what predict.py, caption.py and answer.py do.
-
->>> model = load("starter")                                                                        # doctest: +SKIP
->>> model.caption("photo.jpg")                                                                     # doctest: +SKIP
-"""
+"""A run as an object that predicts, captions, explains and answers: what predict.py, caption.py and answer.py do."""
 
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 
 from clipknight.api.explanation import Explanation, cosines_of_members, nearest_captions, recognised_concepts
 from clipknight.api.inputs import Images, Input, Picture, batches, files_of, images_to_predict, named_images
 from clipknight.captioning.captioner import Captioner
-from clipknight.captioning.embedding_sources import EmbeddingSource, fitting_source, source_for, source_of_run
+from clipknight.captioning.embedding_sources import EmbeddingSource, fitting_source
 from clipknight.captioning.media_set import MediaSet
 from clipknight.data.datasets import listed_images
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
@@ -21,13 +16,12 @@ from clipknight.data.images import IMAGE_SUFFIXES
 from clipknight.data.left_out import UnreadableMedia
 from clipknight.data.videos import is_video
 from clipknight.embedding.embeddings import Embeddings, concatenate
-from clipknight.ensemble.predictors import PREDICTORS, Predictor
+from clipknight.ensemble.predictors import Predictor
 from clipknight.messages import shortened
 from clipknight.methods.instruction_model import InstructionModel
 from clipknight.methods.question_answering import answered, as_captions, chosen
 from clipknight.methods.registry import open_captioner
 from clipknight.paths import STARTER
-from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 from clipknight.waiting import SHOWN_AFTER, progress_bar, without_progress
 
@@ -166,39 +160,13 @@ class Model:
         raise ValueError("there is no image, or none that can be read")
 
 
-def load(
-    name: str | Path = "starter",
-    *,
-    from_: str = "",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int = 64,
-    workers: int = 0,
-    language_model: str = Model.language_model,
-) -> Model:
-    """The model called `name`: "starter", a run's name or folder, the folder of a pack, or "hf-hub:org/name".
-
-    A run that predicts captions by the starter's decoder. One that captions has its embeddings from the run that it was
-    judged by, or from `from_`, another one or an encoder. `batch_size` bounds the memory; `workers` processes read
-    images; `language_model` answers questions. FileNotFoundError, ValueError for what is no such run.
-    """
-    prepare_process()
-    run = Run.open(STARTER if str(name) == "starter" else name)
-    options = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
-    if "space" in run.info:
-        return Model(source_for(run, from_, device), run, language_model=language_model, **options)
-    if run.kind not in PREDICTORS:
-        raise ValueError(f"run {run.name!r} neither predicts nor captions: load one that does, such as an ensemble")
-    if from_:
-        raise ValueError(f"run {run.name!r} predicts embeddings itself: from_ is for a run that captions")
-    return Model(source_of_run(run, device), language_model=language_model, **options)
-
-
 def _only(image: Input) -> list[tuple[str, str | Picture]]:
     """The one image given. ValueError for a video, and for several."""
     found = list(islice(named_images(image), 2))
-    if len(found) > 1:
-        raise ValueError("one image at a time, please: this is a folder or a list of several")
+    if len(found) != 1:
+        raise ValueError(
+            "one image at a time: give a path, a picture, an array or bytes, no list and no folder of several"
+        )
     if isinstance(path := found[0][1], str) and is_video(path):
         raise ValueError(f"{shortened(path)} is a video: this takes an image")
     return found
