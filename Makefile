@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo flickr8k table1 ladder captions study family video questions kaggle test lint notebooks
+.PHONY: help demo flickr8k table1 ladder captions starter study family video questions kaggle test lint notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ ladder: $(READY)  ## the best ensemble of docs/results.md, after make flickr8k a
 
 captions: $(READY)  ## the caption table of docs/results.md, from input/flickr8k and the runs of make flickr8k (40 minutes on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_captions.yaml
+
+starter: $(READY)  ## the starter weights anew, after make flickr8k and make captions: outputs/starter/pack
+	$(BIN)/python src/pipeline.py configs/starter.yaml
 
 study: $(READY)  ## what matters in Knight: outputs/study/table.md, after make flickr8k (an hour on 2 cores)
 	$(BIN)/python src/pipeline.py configs/captions_study.yaml
