@@ -57,6 +57,5 @@ lint: $(READY)  ## ruff: errors and formatting; import-linter: which package may
 	$(BIN)/ruff format --check .
 	PYTHONPATH=src $(BIN)/lint-imports
 
-notebooks: $(READY)  ## execute the notebooks in place, on the sample
-	$(BIN)/python src/make_sample.py
-	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+notebooks: $(READY)  ## execute the notebooks in place, on a small sample that they draw
+	$(BIN)/python notebooks/execute.py
