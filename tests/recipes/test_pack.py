@@ -12,6 +12,7 @@ import recognise
 import refine
 import train_a
 import train_b
+from clipknight import load
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.packs import check_pack
 from clipknight.training.runs import Run
@@ -79,6 +80,14 @@ def captioned(run, images, out, *more) -> list[str]:
     return caption.main([str(images), f"--run={run}", f"--out={out}", "--html=none", "--device=cpu", *more])[
         "caption"
     ].tolist()
+
+
+def test_the_library_loads_a_pack(packed, packed_knight, elsewhere, coloured):
+    images = coloured / "Images"
+    rows, others = load(packed, device="cpu").predict(images), predicted(packed, images, elsewhere / "rows")
+    np.testing.assert_array_equal(rows.vectors, others.vectors)
+    why = load(packed_knight, device="cpu").explain(images / "dev00.png")
+    assert len(why.members) == 5 and set(why.concepts["concept"]) == {"red", "green", "blue"}
 
 
 def test_it_predicts_bit_for_bit_what_the_run_does(packed, ensemble, coloured, elsewhere, monkeypatch):
