@@ -57,17 +57,17 @@ def nearest_captions(neighbours: list[tuple[str, float]]) -> pd.DataFrame:
 
 
 def members_of(predictor: Predictor | None) -> dict[str, Predictor]:
-    """An ensemble's members by name; of any other run none."""
-    return getattr(predictor, "members", {})
+    """The members of an ensemble, or of one that a run refines, by name; of any other run none."""
+    source = getattr(predictor, "source", None)
+    return members_of(source) if source else getattr(predictor, "members", {})
 
 
 def _with_all_below(predictor: Predictor | None) -> Iterator[Predictor]:
     """A predictor and all that it stands on: members, and what a refined run refines."""
     yield predictor
-    for below in members_of(predictor).values():
-        yield from _with_all_below(below)
-    if source := getattr(predictor, "source", None):
-        yield from _with_all_below(source)
+    for below in (getattr(predictor, "source", None), *members_of(predictor).values()):
+        if below:
+            yield from _with_all_below(below)
 
 
 def _falling(rows: list[tuple[str, float]], text: str, number: str) -> pd.DataFrame:
