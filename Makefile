@@ -47,7 +47,7 @@ questions: $(READY)  ## questions about the sample's drawings, answered: outputs
 	$(BIN)/python src/pipeline.py configs/questions.yaml
 
 kaggle: $(READY)  ## outputs/kaggle: the run RUN (ensemble) as a Kaggle dataset and a notebook without internet, see docs/kaggle.md
-	$(BIN)/python src/kaggle_kit.py --run $(or $(RUN),ensemble) --user $(or $(KAGGLE_USER),YOUR_NAME)
+	$(BIN)/python src/kaggle_kit.py --run $(or $(RUN),ensemble) $(if $(KAGGLE_USER),--user $(KAGGLE_USER))
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -76,15 +76,23 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     """captions at a time"""
 
 
+def check(s: Settings) -> None:
+    """ValueError for settings that say nothing, or contradict each other."""
+    if Path(s.out).suffix not in (".csv", ".json"):
+        raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
+    if bool(s.paths) == bool(s.split) or (s.paths and s.data):
+        raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
+
+
 if __name__ == "__main__":
-    parse_early(Settings, __doc__, positional="paths")  # --help and typos, before the parts load
+    parse_early(Settings, __doc__, positional="paths", check=check)  # --help and typos, before the parts load
 
 from clipknight.captioning.captioner import CaptionOptions
 from clipknight.captioning.embedding_sources import source_for
 from clipknight.captioning.media_set import MediaSet
 from clipknight.captioning.retriever import CorpusChoice
 from clipknight.data.result_files import write_captions
-from clipknight.messages import shortened
+from clipknight.messages import counted, shortened
 from clipknight.methods.registry import open_captioner
 from clipknight.output_names import check_output
 from clipknight.plots.gallery import Captioned, write_gallery
@@ -131,18 +139,9 @@ def main(argv=None) -> pd.DataFrame:
         write_gallery(page, f"Captions by {run.name}", summary, items)
     for item in items[:PRINTED]:
         print(f"{shortened(item.path, LONGEST)}: {shortened(item.caption, LONGEST)}")
-    count, videos = len(items), len(media.clips)
-    rate, files = f"{seconds:.1f} s ({count / seconds:.1f} a second)", ", ".join(filter(None, (s.out, page)))
-    print(f"{count - videos:,} images and {videos:,} videos in {rate} -> {files}")
+    images, videos = counted(len(items) - len(media.clips), "image"), counted(len(media.clips), "video")
+    print(f"{images} and {videos} in {seconds:.1f} s -> {', '.join(filter(None, (s.out, page)))}")
     return pd.DataFrame({"image": list(captions), "caption": list(captions.values())})
-
-
-def check(s: Settings) -> None:
-    """ValueError for settings that say nothing, or contradict each other."""
-    if Path(s.out).suffix not in (".csv", ".json"):
-        raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
-    if bool(s.paths) == bool(s.split) or (s.paths and s.data):
-        raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
 
 
 def chosen_options(published: CaptionOptions, s: Settings) -> CaptionOptions:

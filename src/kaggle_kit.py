@@ -3,7 +3,8 @@
 docs/kaggle.md has the whole way. The kit is checked with the sample of your competition by Kaggle alone.
 
     python src/kaggle_kit.py --run ensemble --user YOUR_NAME
-    kaggle datasets create -p outputs/kaggle/dataset -r zip && kaggle kernels push -p outputs/kaggle/kernel
+    kaggle datasets create -p outputs/kaggle/dataset --dir-mode zip
+    kaggle kernels push -p outputs/kaggle/kernel
 """
 
 import re
@@ -15,6 +16,8 @@ from clipknight.errors import parse_early, user_errors
 from clipknight.paths import outputs
 from clipknight.settings import parse
 
+NOBODY = "YOUR_NAME"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(DeviceSettings):
@@ -22,7 +25,7 @@ class Settings(DeviceSettings):
 
     run: str = "ensemble"
     """run that predicts; or a pack of one"""
-    user: str = "YOUR_NAME"
+    user: str = NOBODY
     """your name on Kaggle, in the ids of the dataset and the notebook"""
     competition: str = "stable-diffusion-image-to-prompts"
     """what the notebook is attached to, by the last word of its address"""
@@ -65,8 +68,15 @@ def main(argv=None) -> Path:
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{run.name} and its pack, {found}")
     print(f"{len(wheels)} wheels for Python {s.python}: {', '.join(name.split('-')[0] for name in wheels)}")
-    print(f"{size / 1e6:.1f} MB -> {out}; next: kaggle datasets create -p {out}/dataset -r zip")
+    print(f"{size / 1e6:.1f} MB -> {out}; next: {next_step(s.user, out)}")
     return out
+
+
+def next_step(user: str, out: Path) -> str:
+    """What is to be done with the kit; Kaggle refuses one whose files name nobody."""
+    if user == NOBODY:
+        return f"make it again with your name on Kaggle, by --user or KAGGLE_USER=, for it is written into {out}"
+    return f"kaggle datasets create -p {out}/dataset --dir-mode zip"
 
 
 if __name__ == "__main__":

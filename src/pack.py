@@ -42,8 +42,14 @@ class Settings(DeviceSettings):
     """replace a pack"""
 
 
+def check(s: Settings) -> None:
+    """ValueError for settings that say nothing, or contradict each other."""
+    if bool(s.check) == bool(s.run) or bool(s.run) != bool(s.out):
+        raise ValueError("say what to pack, --run RUN --out FOLDER; or which pack to check, --check FOLDER")
+
+
 if __name__ == "__main__":
-    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+    parse_early(Settings, __doc__, check=check)  # --help and typos, before the parts load
 
 from clipknight.captioning.retriever import CorpusChoice
 from clipknight.output_names import check_output
@@ -58,8 +64,7 @@ from clipknight.training.runs import Run
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process()
-    if bool(s.check) == bool(s.run) or bool(s.run) != bool(s.out):
-        raise ValueError("say what to pack, --run RUN --out FOLDER; or which pack to check, --check FOLDER")
+    check(s)
     if s.check:
         return pushed(checked(Path(s.check)), s.push)
     out = Path(s.out)

@@ -44,14 +44,25 @@ class Settings(DeviceSettings, WorkerSettings):
     """replace embeddings that are there"""
 
 
+def check(s: Settings) -> None:
+    """ValueError for settings that say nothing, or contradict each other."""
+    if bool(s.images) == bool(s.split) or (s.images and s.data) or (s.images and not s.out):
+        raise ValueError("say what to predict: --images FOLDER --out FOLDER, or --split test (and --data FOLDER)")
+    if (s.sample and not s.images) or (s.fill_missing and not s.sample):
+        raise ValueError(
+            "--sample says which of --images FOLDER are asked for, and --fill_missing belongs to it: give both"
+        )
+
+
 if __name__ == "__main__":
-    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+    parse_early(Settings, __doc__, check=check)  # --help and typos, before the parts load
 
 from clipknight.data.datasets import image_folder
 from clipknight.embedding.embeddings import FILES as EMBEDDING_FILES
 from clipknight.ensemble.image_submission import submit_images
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.submission import write_submission
+from clipknight.messages import counted
 from clipknight.output_names import check_output
 from clipknight.packs import pack_of
 from clipknight.preparation import prepare_process
@@ -63,12 +74,7 @@ from clipknight.training.runs import Run
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process()
-    if bool(s.images) == bool(s.split) or (s.images and s.data) or (s.images and not s.out):
-        raise ValueError("say what to predict: --images FOLDER --out FOLDER, or --split test (and --data FOLDER)")
-    if (s.sample and not s.images) or (s.fill_missing and not s.sample):
-        raise ValueError(
-            "--sample says which of --images FOLDER are asked for, and --fill_missing belongs to it: give both"
-        )
+    check(s)
     run = Run.open(s.run)
     if s.sample:
         return write_asked(run, s)
@@ -92,7 +98,7 @@ def main(argv=None) -> Path:
         write_submission(predictions, s.csv)
     skipped = len(dataset) - len(predictions)
     print(
-        f"{len(predictions):,} images in {seconds:.1f} s ({len(predictions) / seconds:.0f} images/s)"
+        f"{counted(len(predictions), 'image')} in {seconds:.1f} s ({len(predictions) / seconds:.1f} a second)"
         + (f", {skipped:,} unreadable ones skipped" if skipped else "")
         + f" -> {out}"
         + (f", {s.csv}" if s.csv else "")

@@ -1,4 +1,4 @@
-from clipknight.messages import a_few, advice, script_has, shortened
+from clipknight.messages import a_few, advice, counted, script_has, shortened
 
 import pytest
 
@@ -6,6 +6,10 @@ import pytest
 def test_a_few():
     assert a_few([]) == "" and a_few(["a", 2]) == "a, 2"
     assert a_few("abcdefg") == "a, b, c, d, e and 2 more"
+
+
+def test_counted():
+    assert [counted(n, "image") for n in (0, 1, 2_000)] == ["0 images", "1 image", "2,000 images"]
 
 
 def test_many_long_values_make_a_short_message():

@@ -61,9 +61,18 @@ def user_errors(main: Callable) -> Callable:
     return wrapped
 
 
-def parse_early(settings: type, description: str, positional: str = "") -> None:
-    """Answer --help, and refuse what `parse` refuses, before a script loads its parts: torch alone takes seconds."""
-    early(lambda argv: parse(settings, argv, description, positional))
+def parse_early(settings: type, description: str, positional: str = "", check: Callable | None = None) -> None:
+    """Answer --help, and refuse what `parse` and `check` refuse, before a script loads its parts: torch takes seconds.
+
+    `check` is given the settings, and raises ValueError for those that are each allowed, but not together.
+    """
+
+    def answer(argv):
+        given = parse(settings, argv, description, positional)
+        if check:
+            check(given)
+
+    early(answer)
 
 
 def early(parse_words: Callable) -> None:

@@ -32,6 +32,11 @@ def a_few(items, limit: int = 5) -> str:
     return ", ".join(shown) + (f" and {len(items) - len(shown):,} more" if len(items) > len(shown) else "")
 
 
+def counted(number: int, thing: str) -> str:
+    """A number with its noun, in the singular where it is one: "1 image", "2,000 images"."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def shortened(value, longest: int = LONGEST_VALUE) -> str:
     """A value as part of one line: what is long is cut in its middle, what a terminal cannot show is escaped."""
     text = value if isinstance(value, str) else str(value)

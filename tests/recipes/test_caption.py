@@ -96,7 +96,7 @@ def test_images_folders_and_videos(argv, media, out, capsys):
     }
     pd.testing.assert_frame_equal(pd.read_csv(out, dtype="str"), table.astype("str"))
     said = capsys.readouterr().out
-    assert f"{media}/red.png: {table['caption'][0]}\n" in said and "3 images and 1 videos in" in said
+    assert f"{media}/red.png: {table['caption'][0]}\n" in said and "3 images and 1 video in" in said
     page = out.with_suffix(".html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") == 3 + 5 and f"{media}/more/green.mp4, frame 5" in page
     assert all(text in page for text in table["caption"]) and "retrieved from 120 captions of coloured" in page

@@ -10,6 +10,7 @@ from pathlib import Path
 import kaggle_kit
 from clipknight.ensemble.submission import read_submission
 from clipknight.packing import kaggle_kit as parts
+from clipknight.paths import ROOT
 
 import nbformat
 import numpy as np
@@ -101,6 +102,12 @@ def test_what_kaggle_reads_of_it(kit):
     assert kernel["competition_sources"] == ["stable-diffusion-image-to-prompts"] and not kernel["enable_internet"]
     assert (kit / "kernel" / kernel["code_file"]).is_file() and kernel["enable_gpu"]
     assert all(6 <= len(about["title"]) <= 50 for about in (dataset, kernel))
+
+
+def test_what_comes_next_is_what_the_document_says(tmp_path):
+    command = kaggle_kit.next_step("somebody", Path("outputs/kaggle"))
+    assert command in (ROOT / "docs" / "kaggle.md").read_text(encoding="utf-8") and command in kaggle_kit.__doc__
+    assert "KAGGLE_USER=" in kaggle_kit.next_step(kaggle_kit.Settings().user, tmp_path)
 
 
 def test_no_wheel_replaces_what_kaggle_has():
