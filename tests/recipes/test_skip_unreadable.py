@@ -102,7 +102,7 @@ def test_text_alone_asks_for_no_image(damaged, knight_argv, members, tmp_path, c
     train_knight.main(knight_argv("text", f"--data={damaged}", "--epochs=1"))
     assert "none is needed: its captions are read" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="--skip_unreadable leaves them out"):
-        train_knight.main(knight_argv("judged", f"--data={damaged}", "--from=skipping/b"))
+        train_knight.main(knight_argv("judged-on-damaged", f"--data={damaged}", "--from=skipping/b"))
     bare = shutil.copytree(damaged, tmp_path / "bare")
     shutil.rmtree(bare / "Images")
     encoder = next(word for word in knight_argv("x") if word.startswith("--target_encoder"))

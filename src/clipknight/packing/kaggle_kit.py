@@ -8,11 +8,9 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from clipknight.packing.kaggle_notebook import inference_notebook
+from clipknight.packing.kaggle_notebook import write_inference_notebook
 from clipknight.packs import read_manifest
 from clipknight.paths import ROOT
-
-import nbformat
 
 # What Kaggle's image lacks of what predicting imports; what it has stays as it is there (docs/kaggle.md).
 LACKING = ("faiss-cpu", "ftfy", "jsonargparse", "open_clip_torch", "typeshed-client")
@@ -40,7 +38,7 @@ def write_metadata(out: Path, user: str, slug: str, competition: str) -> None:
     (out / "kernel").mkdir()
     for file, about in (("dataset/dataset-metadata.json", dataset), ("kernel/kernel-metadata.json", kernel)):
         (out / file).write_text(json.dumps(about, indent=1), encoding="utf-8")
-    nbformat.write(inference_notebook(), out / "kernel" / "inference.ipynb")
+    write_inference_notebook(out / "kernel" / "inference.ipynb")
 
 
 def write_wheels(pack: Path, folder: Path, python: str) -> list[str]:

@@ -1,7 +1,6 @@
 """The notebook of the Kaggle kit: it installs from attached wheels, without internet, and writes the submission."""
 
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from pathlib import Path
 
 ABOUT = """# Inference with clipknight
 
@@ -45,9 +44,13 @@ SHOW = """import pandas as pd
 pd.read_csv(KAGGLE / "working" / "submission.csv", nrows=5)"""
 
 
-def inference_notebook() -> NotebookNode:
+def write_inference_notebook(file: Path) -> None:
+    """Write it; ModuleNotFoundError without nbformat, of the extra `notebooks`."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
     cells = [new_markdown_cell(ABOUT), *map(new_code_cell, (INSTALL, PREDICT, SHOW))]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # or each time another
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), file)
