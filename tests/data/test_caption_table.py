@@ -91,6 +91,7 @@ def test_a_column_asked_for_by_name_must_be_there(tmp_path, columns, header):
     [
         ("file_name,text", Columns()),
         ("prompt,id,image_name", Columns()),
+        ("picture,prompt", Columns()),
         ("filepath,title", Columns("bild", "wort").for_another()),
         ("imgId,prompt", Columns("bild", "wort", "teil").for_another()),
         ("caption,image,bild,wort", Columns("bild", "wort").for_another()),

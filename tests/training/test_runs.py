@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.files import lock_of
+from clipknight.packs import MANIFEST
 from clipknight.settings import without_effect
 from clipknight.training import run_folders
 from clipknight.training.runs import Run
@@ -54,6 +56,17 @@ def test_overwriting_is_refused_unless_asked_for():
     assert run.events()
     replaced = Run.start("runs/there", Settings(data="other"), overwrite=True)
     assert replaced.events() == [] and replaced.settings["data"] == "other"
+
+
+def test_the_runs_that_a_typo_is_told_of_are_no_parts_of_a_pack(outputs):
+    for part in ("some_pack", "some_pack/runs/part"):
+        (outputs / part).mkdir(parents=True)
+        (outputs / part / "run.json").write_text("{}", encoding="utf-8")
+    (outputs / "some_pack" / MANIFEST).write_text("{}", encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"no run 'typo' in .*; there are: .*some_pack") as refused:
+        Run.open("typo")
+    assert "runs/part" not in str(refused.value)
+    shutil.rmtree(outputs / "some_pack")
 
 
 def test_what_is_no_run_is_never_removed(outputs):

@@ -18,7 +18,17 @@ import pyarrow.parquet
 # Read without being named: Flickr30k's, the competition's, tables of clips, and MSR-VTT's 1k-A list.
 KNOWN_PAIRS = (("image_name", "comment"), ("imgId", "prompt"), ("video", "caption"), ("video_id", "sentence"))
 # And any of these with any of those, the first that is there: as 🤗 datasets, open_clip, DiffusionDB and users write.
-IMAGE_NAMES = ("image", "file_name", "image_name", "filename", "file", "filepath", "image_path", "image_file")
+IMAGE_NAMES = (
+    "image",
+    "file_name",
+    "image_name",
+    "filename",
+    "file",
+    "filepath",
+    "image_path",
+    "image_file",
+    "picture",
+)
 CAPTION_NAMES = ("caption", "text", "prompt", "title")
 OF_VIDEOS = ("video", "video_id")
 

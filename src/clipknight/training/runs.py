@@ -74,7 +74,9 @@ class Run:
         if pack := pack_of(folder):
             check_pack(pack)
         if not (folder / "run.json").is_file():
-            there = sorted(str(path.parent.relative_to(outputs())) for path in outputs().glob("**/run.json"))
+            runs = [path.parent for path in outputs().glob("**/run.json")]
+            runs = [run for run in runs if pack_of(run) in (None, run.absolute())]  # a pack stands for its parts
+            there = sorted(str(run.relative_to(outputs())) for run in runs)
             raise FileNotFoundError(f"no run {str(name)!r} in {outputs()}; there are: {', '.join(there) or 'none yet'}")
         run = cls(folder)
         if not run.finished:
