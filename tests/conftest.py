@@ -28,6 +28,11 @@ os.fsync = lambda handle: None  # no test pulls the plug; on a busy disk every s
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first, so that all workers end at about the same time."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture(autouse=True)
 def no_script_runs():
     """What a test before has parsed: messages would name the flags of that script alone."""

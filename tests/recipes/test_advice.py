@@ -18,6 +18,7 @@ NO_ADVICE = {
     "clipknight.pipeline_file:as_flags": {"no_"},  # made for other scripts
     "pipeline:run_step": {"resume", "overwrite"},
     "clipknight.captioning.decoders:_smollm2": {"no"},  # pip's
+    "kaggle_kit:next_step": {"dir"},  # of the command kaggle
     "clipknight.packing.kaggle_kit:_pip": {"disable", "quiet"},
     "clipknight.packing.kaggle_kit:write_wheels": {"dest", "implementation", "no", "only", "platform", "wheel"},
     "clipknight.packing.kaggle_notebook:INSTALL": {"find", "no", "quiet"},

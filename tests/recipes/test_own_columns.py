@@ -47,11 +47,16 @@ def competition(coloured, tmp_path_factory):
 def ensemble(table, tiny_clip, colour_encoder):
     """A blend of two members on the table, told neither the table, nor its columns, nor the seed of its split."""
     for name, neighbors in (("b", 4), ("c", 2)):
-        named = {"encoder": tiny_clip, "target_encoder": colour_encoder, "run": f"own/{name}", "n_neighbors": neighbors}
+        named = {
+            "encoder": tiny_clip,
+            "target_encoder": colour_encoder,
+            "run": f"odd/{name}",
+            "n_neighbors": neighbors,
+        }
         words = [f"--{key}={value}" for key, value in named.items()]
         train_b.main([*words, f"--data={table}", "--image_column=bild", "--caption_column=wort", "--seed=3", *CPU])
-    blend.main(["--members", "own/b", "own/c", "--weights", "1", "1", "--run=own/ensemble", "--device=cpu"])
-    return "own/ensemble"
+    blend.main(["--members", "odd/b", "odd/c", "--weights", "1", "1", "--run=odd/ensemble", "--device=cpu"])
+    return "odd/ensemble"
 
 
 def test_a_blend_is_on_its_members_dataset(ensemble, table):
@@ -65,9 +70,9 @@ def test_a_blend_is_on_its_members_dataset(ensemble, table):
     assert images_of_split(Run.open(ensemble), "valid", device="cpu").ids.tolist() == list(
         Run.open(ensemble).predictions("valid").ids
     )
-    words = ["--members", "own/b", "own/c", "--weights", "1", "1", "--run=own/named", "--device=cpu"]
+    words = ["--members", "odd/b", "odd/c", "--weights", "1", "1", "--run=odd/named", "--device=cpu"]
     blend.main([*words, f"--data={table / 'photos' / '..'}"])  # named, in other words
-    assert dataset_of(Run.open("own/named")).columns == made_on.columns
+    assert dataset_of(Run.open("odd/named")).columns == made_on.columns
 
 
 def test_another_dataset_is_read_by_its_own_columns(ensemble, competition, tmp_path, capsys):
@@ -86,12 +91,12 @@ def test_the_report_of_a_blend_finds_its_dataset(ensemble, tmp_path):
 
 
 def test_members_on_several_datasets_need_one_named(ensemble, table, coloured):
-    run = Run.start("own/elsewhere", train_b.Settings(data=str(coloured)), "model_b")
+    run = Run.start("odd/elsewhere", train_b.Settings(data=str(coloured)), "model_b")
     run.finish(avg_cos=0)
     with pytest.raises(
-        SystemExit, match=r"own/b, own/elsewhere were made on .*own.* and .*coloured: name one by --data"
+        SystemExit, match=r"odd/b, odd/elsewhere were made on .*own.* and .*coloured: name one by --data"
     ):
-        blend.main(["--members", "own/b", "own/elsewhere", "--run=own/mixed"])
+        blend.main(["--members", "odd/b", "odd/elsewhere", "--run=odd/mixed"])
 
 
 def test_a_script_advises_no_flag_that_means_something_else(ensemble, table, tmp_path):
