@@ -49,7 +49,7 @@ if __name__ == "__main__":
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.corpora import Corpus, corpus_embeddings, read_corpus
 from clipknight.ensemble.knn import DistanceWeightedKNN
-from clipknight.ensemble.refined import RefinedPredictor
+from clipknight.ensemble.refined import refined
 from clipknight.ensemble.saved_knn import save_knn
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
@@ -77,9 +77,8 @@ def main(argv=None) -> float:
         print(f"{s.index} index: recall@{knn.n_neighbors} {knn.recall():.4f} against exact search")
 
     # What the source has saved, not predicted anew: an ensemble's rows of valid are its out-of-fold ones.
-    predictor = RefinedPredictor(run, s.device)
     for split in source.predicted_splits:
-        run.save_predictions(split, predictor.refined(source.predictions(split)))
+        run.save_predictions(split, refined(knn, source.predictions(split), run.name))
     before, score = (valid.avg_cos(rows.predictions("valid")) for rows in (source, run))
     run.log(avg_cos=score, before=before)
     counts = {"valid_images": len(valid.dataset), "valid_pairs": len(valid.targets), "corpus_captions": len(corpus)}

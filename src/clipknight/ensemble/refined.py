@@ -2,6 +2,7 @@
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.saved_knn import load_knn
 from clipknight.training.runs import Run
@@ -23,8 +24,10 @@ class RefinedPredictor:
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
     ) -> Embeddings:
         """Unit predictions (N, target_dim) by image id."""
-        return self.refined(self.source.predict(dataset, batch_size, workers, skip_unreadable))
+        rows = self.source.predict(dataset, batch_size, workers, skip_unreadable)
+        return refined(self.knn, rows, self.name)
 
-    def refined(self, rows: Embeddings) -> Embeddings:
-        """The same of the source's own rows (N, target_dim)."""
-        return Embeddings(rows.ids, self.knn.predict(rows.vectors), {"run": self.name})
+
+def refined(knn: DistanceWeightedKNN, rows: Embeddings, run: str) -> Embeddings:
+    """`rows` (N, target_dim) of a source, each as the unit mean of the captions near it, for the run of that name."""
+    return Embeddings(rows.ids, knn.predict(rows.vectors), {"run": run})
