@@ -180,6 +180,12 @@ def test_what_is_in_the_way_stays(packed, ensemble, tmp_path):
         pack.main([])
 
 
+def test_rows_of_any_length_are_compared_by_their_direction(ensemble, tmp_path):
+    """Those of a run that recognises concepts are shorter than 1."""
+    pack.main(["--run=packing/concepts", f"--out={tmp_path / 'concepts'}", "--half", "--device=cpu"])
+    assert json.loads((tmp_path / "concepts" / "pack.json").read_text(encoding="utf-8"))["agreement"]["cosine"] > 0.9999
+
+
 def test_captions_that_serve_twice_are_stored_once(knight_run, ensemble, tmp_path):
     """Knight retrieves from what its images' predictions are refined among. Packing compares captions and rows."""
     out = tmp_path / "knight"

@@ -12,7 +12,7 @@ from clipknight.captioning.retriever import CorpusChoice
 from clipknight.data.datasets import Dataset, image_folder
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.predictors import PREDICTORS, load_predictor
 from clipknight.methods.registry import open_captioner
 from clipknight.paths import caches_in
@@ -61,7 +61,7 @@ def agreement(run: Run, packed: Run, corpus: CorpusChoice, source: str, device: 
         found = {"pictures": 0, "equal": True, "cosine": 1.0}
     else:
         again = again.aligned_to(rows.ids)
-        cosine = float((rows.vectors * again.vectors).sum(axis=1).min())
+        cosine = float((unit(rows.vectors) * unit(again.vectors)).sum(axis=1).min())
         found = {"pictures": len(rows), "equal": bool((rows.vectors == again.vectors).all()), "cosine": cosine}
     if not _captions(run):
         return Agreement(**found)
