@@ -290,3 +290,38 @@ def test_missing_files_are_left_out_when_asked_and_listed(tmp_path, capsys, outp
     listed = outputs / "left_out" / f"{tmp_path.name}-Images-missing.csv"
     assert f"left out: captions.txt, line 3 (b.jpg), all in {listed}" in printed
     assert listed.read_text(encoding="utf-8") == 'name,place,number\nb.jpg,"captions.txt, line",3\n'
+
+
+# Radiographs
+
+
+@pytest.fixture
+def radiographs(tmp_path):
+    """IU X-Ray as R2Gen released it: two images a report."""
+    studies = {"train": "A", "val": "B", "test": "C"}
+    touch(tmp_path, *(f"images/CXR_{study}/{view}.png" for study in studies.values() for view in (0, 1)))
+    entries = {
+        split: [
+            {"id": f"CXR_{study}", "report": f"Heart of {study}. Normal.", "split": split}
+            | {"image_path": [f"CXR_{study}/0.png", f"CXR_{study}/1.png"]}
+        ]
+        for split, study in studies.items()
+    }
+    (tmp_path / "annotation.json").write_text(json.dumps(entries), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_report_is_the_caption_of_each_image_of_its_study(radiographs):
+    data = read_dataset(radiographs)
+    assert data.layout == "reports"
+    assert split_of(data) == {f"CXR_{s}/{v}": p for s, p in zip("ABC", ("train", "valid", "test")) for v in (0, 1)}
+    assert data.caption_lists()["CXR_B/1"] == ["Heart of B. Normal."]
+
+
+def test_a_study_without_images_is_named(radiographs):
+    file = radiographs / "annotation.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('["CXR_B/0.png", "CXR_B/1.png"]', "[]"), encoding="utf-8")
+    with pytest.raises(
+        ValueError, match="annotation.json, 'val' number 1: 'image_path' is a list of file names; it is"
+    ):
+        read_dataset(radiographs)

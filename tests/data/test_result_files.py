@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 from clipknight.data.result_files import (
@@ -148,3 +149,13 @@ def test_written_captions_are_read_again(tmp_path):
         assert dict(zip(rows["name"], rows["caption"], strict=True)) == captions
     first, second = json.loads((tmp_path / "captions.json").read_text(encoding="utf-8"))
     assert first["neighbours"] == [["a dog", 0.5]] and set(second) == {"image_id", "caption"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("name", ["pipe.csv", "pipe.json", "pipe.parquet", "pipe.txt"])
+def test_a_pipe_is_refused_before_anything_waits_for_it(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(
+        ValueError, match=f"{name} is a pipe or a device, which can't be read twice: save what it gives"
+    ):
+        read_captions(tmp_path / name)

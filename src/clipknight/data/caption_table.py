@@ -7,7 +7,7 @@ from pathlib import Path
 from clipknight.data.caption_lines import form_of, read_caption_lines
 from clipknight.data.delimited import Delimited, read_delimited
 from clipknight.data.settings import Columns
-from clipknight.data.text_files import read_text
+from clipknight.data.text_files import read_text, refuse_stream
 from clipknight.messages import a_few, advice, shortened
 
 import numpy as np
@@ -52,6 +52,7 @@ class CaptionTable:
 def read_caption_table(path: str | Path, columns: Columns = Columns()) -> CaptionTable:
     """Read a CSV (.csv, .txt, .tsv) or .parquet table. ValueError with file and line for whatever is wrong in it."""
     path = Path(path)
+    refuse_stream(path)
     if path.suffix.lower() == ".parquet":
         table = _read_parquet(path, columns)
     elif form := form_of(_first_line(path)):
@@ -87,6 +88,7 @@ def fits(path: Path, columns: Columns = Columns()) -> bool:
 
 def _first_line(path: Path) -> str:
     """Up to 10,000 characters of a file's first line that is neither blank nor a remark."""
+    refuse_stream(path)
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for _ in range(20):
             if (line := file.readline(10_000)).strip() and not line.startswith("#"):

@@ -1,4 +1,4 @@
-"""Datasets described by JSON: Karpathy's, COCO's, MSR-VTT's, and captions.json as MSVD's clips have it."""
+"""Datasets described by JSON: Karpathy's, COCO's, MSR-VTT's, R2Gen's, and captions.json as MSVD's clips have it."""
 
 import posixpath
 import re
@@ -115,6 +115,30 @@ def msrvtt(folder: Path, found: list[Path], columns: Columns, media: Media) -> L
     for frame in (splits, captions):
         frame["name"] = frame["name"].map(path_of).fillna(frame["name"])
     return Listing("video", top / shared, list(files), captions, splits, media="video")
+
+
+def reports(folder: Path, found: list[Path], columns: Columns, media: Media) -> Listing | None:
+    """R2Gen's annotation.json of IU X-Ray and MIMIC-CXR: by split, studies of one report and several images."""
+    path = only(found)
+    data = read_json(path)
+    if not isinstance(data, dict) or not set(data) <= set(SPLIT_OF):
+        return None
+    frames = []
+    for split in data:
+        studies = records(path, data, split, {"report": TEXT, "image_path": LIST})
+        for number, study in enumerate(studies, 1):
+            if not study["image_path"] or not all(is_of(name, TEXT) for name in study["image_path"]):
+                raise ValueError(
+                    f"{path}, {split!r} number {number}: 'image_path' is a list of file names; it is "
+                    f"{shown(study['image_path'])}"
+                )
+        rows = [(name, study["report"]) for study in studies for name in study["image_path"]]
+        names, texts = zip(*rows, strict=True)
+        frames.append(numbered(names, f"{path.name}, image of {split} number", caption=texts, split=split))
+    rows = known_splits(pd.concat(frames, ignore_index=True))
+    root = media.root(folder, rows["name"])
+    files = media.named(root, rows["name"], IMAGE_SUFFIXES)
+    return Listing("reports", root, files, rows.drop(columns="split"), rows.drop(columns="caption"))
 
 
 def caption_lists(folder: Path, found: list[Path], columns: Columns, media: Media) -> Listing | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clipknight.data.folder_layouts import diffusiondb, image_folders, texts_beside
-from clipknight.data.json_layouts import caption_lists, coco, karpathy, msrvtt
+from clipknight.data.json_layouts import caption_lists, coco, karpathy, msrvtt, reports
 from clipknight.data.listing import Listing
 from clipknight.data.media import Media
 from clipknight.data.settings import Columns
@@ -20,6 +20,7 @@ LAYOUTS: list[tuple[list[str], str, Reader]] = [
     (["dataset_*.json", "dataset.json"], "Karpathy's splits", karpathy),
     (["annotations/captions_*.json"], "COCO, with train2014/ and the like", coco),
     (["*videodatainfo*.json", "MSRVTT_data.json"], "MSR-VTT, with its videos", msrvtt),
+    (["annotation.json"], "radiographs and reports as R2Gen has them: IU X-Ray, MIMIC-CXR, with images/", reports),
     (["captions.json"], "MSVD clips: file names and lists of captions", caption_lists),
     (["captions.txt", "captions.csv", "results.csv"], "Flickr8k or Flickr30k, with Images/", flickr),
     (["*.token.txt", "*.token"], "Flickr8k or Flickr30k as released, with its folder of images", flickr),

@@ -1,5 +1,6 @@
 """Text files, read whole: UTF-8, or refused with the line and what to do."""
 
+import stat
 from pathlib import Path
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -9,6 +10,7 @@ REMEDY = "save the file as UTF-8 (Excel calls that CSV UTF-8)"
 
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, its byte order mark left out. ValueError says where it is not UTF-8."""
+    refuse_stream(path)
     data = Path(path).read_bytes()
     refuse_packed(path, data)
     kind = ", it is UTF-16" if data.startswith(UTF_16) else ""
@@ -21,6 +23,13 @@ def read_text(path: str | Path) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(f"{path}, line {line}: a NUL byte, so the file is damaged or no plain text; {REMEDY}")
     return text
+
+
+def refuse_stream(path: str | Path) -> None:
+    """ValueError for a pipe or a device, which may never end, or give its text to the first of two readers alone."""
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{path} is a pipe or a device, which can't be read twice: save what it gives as a file")
 
 
 def refuse_packed(path: str | Path, start: bytes) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clipknight.data.text_files import refuse_packed
+from clipknight.data.text_files import refuse_packed, refuse_stream
 from clipknight.messages import shortened
 
 import numpy as np
@@ -55,6 +55,7 @@ def read_table(path: str | Path) -> pa.Table:
 
 def _opened(path: str | Path, opened: Callable, **options):
     """What one of pyarrow's readers of CSV makes of a submission. ValueError for another header."""
+    refuse_stream(path)
     with open(path, "rb") as file:
         start = file.readline(1000)
     refuse_packed(path, start)
