@@ -1,5 +1,4 @@
 import sys
-from dataclasses import make_dataclass
 
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.embedding.metrics import avg_cos
@@ -12,7 +11,6 @@ from clipknight.ensemble.blending import (
     fit_weights,
 )
 from clipknight.ensemble.predictors import load_predictor
-from clipknight.training.runs import Run
 
 import numpy as np
 import pytest
@@ -134,20 +132,6 @@ def test_nan_and_unequal_shapes_are_refused():
 
 
 # Runs
-
-
-@pytest.fixture
-def outputs(tmp_path, monkeypatch):
-    monkeypatch.setenv("CLIPKNIGHT_OUTPUTS", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def started(outputs):
-    def start(name, **info):
-        return Run.start(name, make_dataclass("Settings", [])(), "blend", **info)
-
-    return start
 
 
 def test_the_predictor_blends_what_its_members_predict(started, monkeypatch):

@@ -1,8 +1,5 @@
-from dataclasses import make_dataclass
-
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.members import aligned_members, open_members
-from clipknight.training.runs import Run
 
 import numpy as np
 import pytest
@@ -29,26 +26,12 @@ def test_members_of_different_dimensions_are_named():
         aligned_members({"one": rows("abc"), "two": rows("abc", dim=4)})
 
 
-@pytest.fixture
-def outputs(tmp_path, monkeypatch):
-    monkeypatch.setenv("CLIPKNIGHT_OUTPUTS", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def started(outputs):
-    def start(name, **info):
-        return Run.start(name, make_dataclass("Settings", [])(), "blend", **info)
-
-    return start
-
-
-def test_open_members_refuses_one_member_and_one_twice(started, outputs):
+def test_open_members_refuses_one_member_and_one_twice(started, own_outputs):
     started("a"), started("b")
     assert list(open_members(["b", "a"])) == ["b", "a"]
     with pytest.raises(ValueError, match="two members or more, not 1"):
         open_members(["a"])
     with pytest.raises(ValueError, match="twice: a, a"):
-        open_members(["a", "b", str(outputs / "a")])
+        open_members(["a", "b", str(own_outputs / "a")])
     with pytest.raises(FileNotFoundError, match="there are: a, b"):
         open_members(["a", "c"])
