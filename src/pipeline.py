@@ -38,7 +38,7 @@ class Settings:
 if __name__ == "__main__":
     parse_early(Settings, __doc__, positional="steps")  # --help and typos, before the parts load
 
-from clipknight.messages import shortened
+from clipknight.messages import as_typed, shortened
 from clipknight.paths import existing
 from clipknight.pipeline_file import as_flags, steps_of
 from clipknight.training.runs import Run
@@ -106,7 +106,7 @@ def checked(script: str, settings: dict) -> Step:
 def run_step(step: Step, renewed: set[str]) -> bool:
     """Run one step unless its run is finished, with these settings and on none of the `renewed`; whether it ran."""
     words = step.words
-    print(f"$ python src/{step.script}.py {shlex.join(words)}", flush=True)
+    print(as_typed(f"$ python src/{step.script}.py {shlex.join(words)}"), flush=True)
     start = time.perf_counter()
     if step.run and (run := Run.at(step.run)).exists:
         same = run.made_with(step.settings) and not renewed & named_in(step.given)

@@ -11,6 +11,7 @@ import sys
 from typing import NamedTuple
 
 from clipknight.errors import early, user_errors
+from clipknight.messages import as_typed
 from clipknight.plots.settings import LadderSettings
 from clipknight.scoring.settings import CaptionSettings, ScoreTableSettings, SeedTableSettings, SubmissionSettings
 from clipknight.settings import parse
@@ -50,9 +51,10 @@ def parse_command(argv=None):
         command = COMMANDS[words[0]]
         return words[0], parse(command.settings, words[1:], command.does, command.free_words)
     listed = "\n".join(f"  score.py {name:<12} {command.does}" for name, command in COMMANDS.items())
+    listed = as_typed(f"{listed}\nEach explains itself with --help.")
     if words[:1] not in (["-h"], ["--help"]):
-        raise SystemExit(f"error: say what to score\n{listed}\nEach explains itself with --help.")
-    print(f"{__doc__.strip()}\n\n{listed}\nEach explains itself with --help.")
+        raise SystemExit(f"error: say what to score\n{listed}")
+    print(f"{as_typed(__doc__.strip())}\n\n{listed}")
     raise SystemExit(0)
 
 

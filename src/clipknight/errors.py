@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from clipknight.messages import cut, script_has
+from clipknight.messages import as_typed, cut, script_has
 from clipknight.settings import parse
 from clipknight.waiting import clear_wait, show_wait
 
@@ -53,7 +53,7 @@ def user_errors(main: Callable) -> Callable:
                 raise
             raise SystemExit(f"error: this needs {package}, which is not installed: {install(package)}") from error
         except EXPECTED as error:
-            raise SystemExit(f"error: {cut(message_of(error), LONGEST)}") from error
+            raise SystemExit(f"error: {cut(as_typed(message_of(error)), LONGEST)}") from error
         finally:
             clear_wait()
             script_has(None)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 FLAG = re.compile(r"--([a-z_]+)")
 _flags: set[str] | None = None  # of the script that runs; None while none does
+_recipe: re.Pattern | None = None  # a recipe as messages name it, where its user types `clipknight NAME`
 LONGEST_VALUE = 80  # characters of one value
 LONGEST_ITEM, LONGEST_LIST = 160, 330  # of what `a_few` lists
 
@@ -18,6 +19,17 @@ def script_has(flags: Iterable[str] | None) -> None:
 def advice(text: str) -> str:
     """`text`, the end of a message, if the script that runs has every flag that it names, else ""."""
     return text if _flags is None or _flags.issuperset(FLAG.findall(text)) else ""
+
+
+def commands_are(names: Iterable[str]) -> None:
+    """Say that recipes of these names are run by the command `clipknight`: `as_typed` names them so."""
+    global _recipe
+    _recipe = re.compile(rf"(?<![\w/])(?:python )?(?:src/)?({'|'.join(names)})\.py\b")
+
+
+def as_typed(text: str) -> str:
+    """`text` with `clipknight caption` for `python src/caption.py` or `caption.py`, where its user types that."""
+    return _recipe.sub(r"clipknight \1", text) if _recipe else text
 
 
 def a_few(items, limit: int = 5) -> str:

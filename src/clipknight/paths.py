@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).resolve().parents[2]
-ROOT = _CHECKOUT if (_CHECKOUT / "src" / "clipknight").is_dir() else Path.cwd()  # installed without a checkout: here
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parents[1]
+IN_CHECKOUT = (_CHECKOUT / "src" / "clipknight").is_dir()
+ROOT = _CHECKOUT if IN_CHECKOUT else Path.cwd()  # installed without a checkout: here
+RECIPES = _CHECKOUT / "src" if IN_CHECKOUT else _PACKAGE / "recipes"  # the commands; setup.py puts them into the wheel
 STARTER = "input/models/starter/knight"  # the run of packed weights, from `existing`
 CACHE = "CLIPKNIGHT_CACHE"
 _caches: ContextVar[str] = ContextVar("caches", default="")  # where `caches_in` has them
@@ -44,9 +47,10 @@ def caches_last() -> bool:
 def existing(path: str | Path) -> Path:
     """`path` from the present folder, or else from the project's root or its outputs; unchanged when in none.
 
-    `outputs/…` is among the outputs wherever they are.
+    `outputs/…` is among the outputs wherever they are; `input/…` may have come with the wheel.
     """
     path = Path(path)
     moved = [outputs().joinpath(*path.parts[1:])] if path.parts[:1] == ("outputs",) else []
-    candidates = (path, ROOT / path, outputs() / path, *moved)
+    packaged = [_PACKAGE / path] if path.parts[:1] == ("input",) else []
+    candidates = (path, ROOT / path, outputs() / path, *moved, *packaged)
     return next((candidate for candidate in candidates if candidate.exists()), path)

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
+from clipknight.messages import as_typed
 from clipknight.ranges import allowed
 
 WIDTH = 110  # of an explanation
@@ -27,10 +28,11 @@ def help_text(settings: type, parser, description: str, positional: str) -> str:
     words = [f"[{_metavar(positional)}...]"] if positional else []
     lines = [f"usage: {' '.join([Path(sys.argv[0]).name, *words, *required, '[--setting value ...]'])}", ""]
     lines += [description.strip(), ""] if description else []
+    lines = [as_typed(line) for line in lines]
     lines += ["settings:", "  --config FILE", "        YAML file with any of the settings below; flags win"]
     for action in sorted(fields, key=lambda action: not action.required):
         typed = _typed(action.dest, types[action.dest], positional)
-        explained = textwrap.wrap(_explained(action, types[action.dest]), WIDTH, break_on_hyphens=False)
+        explained = textwrap.wrap(as_typed(_explained(action, types[action.dest])), WIDTH, break_on_hyphens=False)
         lines += [f"  {typed}", *(f"        {line}" for line in explained)]
     return "\n".join(lines)
 

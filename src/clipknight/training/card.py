@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from clipknight.files import atomic_file
+from clipknight.messages import as_typed
 
 import yaml
 
@@ -53,7 +54,8 @@ def card_of(run, used_as: str, licence: str = "other", more: str = "", kind: str
         f"## Licence\n\n{_terms(licence)}",
         f"## Limits\n\n{LIMITS}" + (f" {OF_CAPTIONS}" if kind in CAPTIONS else ""),
     ]
-    return f"---\n{_header(name, kind, data, summary, licence)}\n---\n\n" + "\n\n".join(filter(None, parts)) + "\n"
+    text = "\n\n".join(filter(None, parts))
+    return f"---\n{_header(name, kind, data, summary, licence)}\n---\n\n{as_typed(text)}\n"
 
 
 def _header(name: str, kind: str, data: str, summary: dict, licence: str) -> str:

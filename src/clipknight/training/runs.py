@@ -14,6 +14,7 @@ from pathlib import Path
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.files import atomic_file
 from clipknight.hub import HUB, download_pack
+from clipknight.messages import as_typed
 from clipknight.packs import check_pack, pack_of, place_in_pack
 from clipknight.paths import existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone
@@ -80,7 +81,8 @@ class Run:
             raise FileNotFoundError(f"no run {str(name)!r} in {outputs()}; there are: {', '.join(there) or 'none yet'}")
         run = cls(folder)
         if not run.finished:
-            print(f"run {run.name!r}: {run.to_finish()}; until then its best so far is used", file=sys.stderr)
+            unfinished = f"run {run.name!r}: {run.to_finish()}; until then its best so far is used"
+            print(as_typed(unfinished), file=sys.stderr)
         return run
 
     def refuse_unless_free(self, resume: bool | None = None, overwrite: bool = False) -> None:
