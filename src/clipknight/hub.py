@@ -42,24 +42,25 @@ def download_pack(name: str) -> str:
 def go_offline_if_unreachable() -> None:
     """Fail fast without internet: the hub client would retry each file for half a minute. Cached files still load."""
     if not constants.HF_HUB_OFFLINE:
-        constants.HF_HUB_OFFLINE = not _reachable()
+        constants.HF_HUB_OFFLINE = bool(why_unreachable())
 
 
-def _reachable() -> bool:
-    """True when the hub, at HF_ENDPOINT and through whatever proxy, answers within PROBE_SECONDS."""
-    answers = []
+def why_unreachable() -> str:
+    """Why the hub, at HF_ENDPOINT and through whatever proxy, does not answer within PROBE_SECONDS; "" if it does."""
+    reasons = []
 
     def ask() -> None:
         try:
-            answers.append(huggingface_hub.get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS).status_code)
-        except (HTTPError, OSError):
-            pass  # not there
+            status = huggingface_hub.get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS).status_code
+            reasons.append(f"the proxy answers {status}" if status in NO_WAY_THROUGH else "")
+        except (HTTPError, OSError) as error:
+            reasons.append(_on_one_line(error) or type(error).__name__)
 
     # In a thread, since no timeout bounds the look-up of a host's name.
     probe = threading.Thread(target=ask, daemon=True)
     probe.start()
     probe.join(PROBE_SECONDS + 1)
-    return bool(answers) and answers[0] not in NO_WAY_THROUGH
+    return reasons[0] if reasons else f"no answer within {PROBE_SECONDS:.0f} seconds"
 
 
 def hub_failure(name: str, error: Exception, offline: str) -> Exception:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from clipknight.caches import used_cache
 from clipknight.data.caption_table import Columns
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
 from clipknight.data.images import IMAGE_SUFFIXES
@@ -42,7 +43,7 @@ def unpacked(path: Path, columns: Columns) -> Path:
     base = path if path.is_dir() else path.parent
     stats = [(file.relative_to(base).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in packed]
     key = hashlib.sha256(repr((path.resolve(), stats, columns)).encode()).hexdigest()[:12]
-    folder = caches() / "datasets" / f"{key}-{_stem(path)[:100]}"
+    folder = used_cache("datasets") / f"{key}-{_stem(path)[:100]}"
     with one_at_a_time(folder):
         if not folder.is_dir():
             with waiting(f"unpacking {path.name}"), atomic_folder(folder, sync=False) as temporary:

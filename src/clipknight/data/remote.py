@@ -4,11 +4,11 @@ import hashlib
 import re
 from pathlib import Path
 
+from clipknight.caches import used_cache
 from clipknight.data.archives import checked_name
 from clipknight.errors import install
 from clipknight.files import atomic_folder, has_room, one_at_a_time
 from clipknight.messages import shortened
-from clipknight.paths import caches
 from clipknight.waiting import waiting
 
 URL = re.compile(r"[a-z][a-z0-9+]*://")
@@ -24,7 +24,7 @@ def fetched(url: str) -> Path:
     ValueError for a store whose package is not installed, and for names that lead out of the folder.
     """
     name = re.sub(r"[^\w.-]+", "_", url.rstrip("/").rpartition("/")[2].partition("?")[0])[:100].lstrip(".") or "data"
-    folder = caches() / "datasets" / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
+    folder = used_cache("datasets") / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
     with one_at_a_time(folder):
         if not folder.is_dir():
             with waiting(f"copying {url}"), atomic_folder(folder, sync=False) as temporary:

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from clipknight.caches import used_cache
 from clipknight.data.folders import VIDEO_SUFFIXES, suffix_of
 from clipknight.data.left_out import UnreadableMedia, note_unreadable
 from clipknight.data.video_decoding import evenly_spaced_frames
 from clipknight.data.video_timeline import UnreadableVideo
 from clipknight.files import atomic_folder
-from clipknight.paths import caches
 from clipknight.waiting import progress_bar
 
 from PIL import Image
@@ -56,7 +56,7 @@ def frame_files(
     folder's name has a digest of the video's path, size and modification time, and of `count`. `workers` videos are
     decoded at a time. UnreadableMedia names those that failed, unless they are skipped.
     """
-    cache = Path(cache or caches() / "frames")
+    cache = Path(cache or used_cache("frames"))
     folders = {str(path): _folder(str(path), count, cache) for path in paths}
     todo = {folder: path for path, folder in folders.items() if len(_files(folder)) != count}
     failed = {}

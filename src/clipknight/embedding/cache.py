@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from clipknight.caches import used_cache
 from clipknight.data.datasets import Dataset
 from clipknight.data.images import may_be_scaled
 from clipknight.devices import pick_precision
@@ -17,7 +18,6 @@ from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.image_encoding import encoded_batches
 from clipknight.embedding.settings import MINILM
 from clipknight.embedding.subregions import subregion_features
-from clipknight.paths import caches
 
 import numpy as np
 import torch
@@ -163,7 +163,7 @@ def _captions(
 
 def cache_folder(dataset: Dataset, cache: str | Path | None = None) -> Path:
     """Where what belongs to a dataset is kept: below `cache`, by default outputs/embeddings."""
-    return Path(cache or caches() / "embeddings") / dataset.name
+    return Path(cache or used_cache("embeddings")) / dataset.name
 
 
 def _cache_folder(cache, dataset: Dataset, of: str, name: str, fingerprint: str, rows: list[str]) -> Path:
