@@ -2,8 +2,9 @@ from types import SimpleNamespace
 
 from clipknight.training.batches import EpochBatches
 from clipknight.training.learning_rates import new_layer_groups
+from clipknight.training.mixed_precision import mixed
 from clipknight.training.runs import Run
-from clipknight.training.state import START, TrainingState, freeze_batch_norm, mixed
+from clipknight.training.state import START, TrainingState, freeze_batch_norm
 
 import pytest
 import torch

@@ -7,6 +7,7 @@ from clipknight.files import atomic_file
 from clipknight.processes import in_main_process
 from clipknight.saved_files import read_checkpoint
 from clipknight.training.learning_rates import warmed_up_adamw
+from clipknight.training.mixed_precision import mixed, train_depthwise_in_fp32
 from clipknight.training.runs import Run
 
 import torch
@@ -18,11 +19,6 @@ from tqdm import tqdm
 
 START = -1  # the epoch in which nothing is learnt: the model is scored as it starts
 CLIP_NORM = 1.0
-
-
-def mixed(precision: torch.dtype) -> str:
-    """accelerate's name for a precision."""
-    return {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}[precision]
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
@@ -65,6 +61,8 @@ class TrainingState:
         )
         self.run, self.settings, self.score, self.order = run, s, score, loader.batch_sampler
         self.model = model.to(self.accelerator.device)
+        if self.accelerator.device.type == "cpu" and precision != torch.float32:
+            train_depthwise_in_fp32(self.model)
         steps = math.ceil(self.order.steps / self.accelerator.gradient_accumulation_steps) * s.epochs
         self.optimizer, self.schedule = warmed_up_adamw(groups, steps, s.warmup)
         # Warm-up lets a short run's average forget its start: 0.9998 alone would remember it for 5,000 steps.
