@@ -99,9 +99,9 @@ def test_what_a_file_says_nothing_of_and_values_of_another_type(tmp_path):
     assert description == {"dim": 3, "names": ["a"], "half": True} and description.get("other") is None
     with pytest.raises(ValueError, match="a.json says nothing of 'other': make it anew$"):
         description["other"]
-    with pytest.raises(ValueError, match=r"a.json has names: \['a'\], which is no str or int: make it anew$"):
+    with pytest.raises(ValueError, match=r"a.json has names: \['a'\], not text or a whole number: make it anew$"):
         read_description(file, "make it anew", names=(str, int))
-    with pytest.raises(ValueError, match="half: True, which is no int"):
+    with pytest.raises(ValueError, match="half: True, not a whole number"):
         read_description(file, "make it anew", half=(int,))
 
 

@@ -41,8 +41,8 @@ def test_settings_and_lists_are_read(tmp_path):
         ("? [a]\n: 1", "cannot be read as YAML"),
         ("a\n" * 400_000, "bytes: too many for settings"),
         ("", "holds nothing, not a mapping of names to values"),
-        ("- a", r"holds list \['a'\], not a mapping"),
-        ("word", "holds str word, not a mapping"),
+        ("- a", r"holds a list, \['a'\], not a mapping"),
+        ("word", "holds text, word, not a mapping"),
     ],
 )
 def test_anything_else_is_refused_in_one_line_within_a_second(tmp_path, monkeypatch, text, problem):

@@ -8,6 +8,14 @@ _flags: set[str] | None = None  # of the script that runs; None while none does
 _recipe: re.Pattern | None = None  # a recipe as messages name it, where its user types `clipknight NAME`
 LONGEST_VALUE = 80  # characters of one value
 LONGEST_ITEM, LONGEST_LIST = 160, 330  # of what `a_few` lists
+KINDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a mapping of names to values",
+}
 
 
 def script_has(flags: Iterable[str] | None) -> None:

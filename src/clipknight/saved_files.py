@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from clipknight.messages import KINDS
+
 import numpy as np
 
 
@@ -27,7 +29,7 @@ class Description(dict):
             if name in self and not _is(self[name], kind):
                 value = repr(self[name])
                 shown = value if len(value) <= 80 else value[:79] + "…"
-                wrong = f"has {name}: {shown}, which is no {' or '.join(k.__name__ for k in kind)}"
+                wrong = f"has {name}: {shown}, not {' or '.join(KINDS.get(k, k.__name__) for k in kind)}"
                 raise _unlike(Path(self.path), wrong, self.remedy)
 
 

@@ -132,7 +132,7 @@ def _refusal(settings: type, values: Mapping, file_of: Mapping | str, error: str
     if found and found[1] in types:
         name, value = found[1], values.get(found[1])
         file = file_of if isinstance(file_of, str) else file_of.get(name)
-        value = shortened(" ".join(map(str, value)) if isinstance(value, list) else value)
+        value = shortened(" ".join(map(str, value)) if isinstance(value, list) else value) or "''"
         what = f"{shortened(file)}: {shown_name(name)}: {value}" if file else f"--{shown_name(name)} {value}"
         quotes = " (a number or true needs quotes to be text)" if file and types[name] is str else ""
         return f"{what} is not allowed: give {shortened(allowed(types[name]), 250)}{quotes}"

@@ -6,7 +6,7 @@ can stand for gigabytes.
 
 from pathlib import Path
 
-from clipknight.messages import shortened
+from clipknight.messages import KINDS, shortened
 
 import yaml
 
@@ -14,7 +14,6 @@ LARGEST = 500_000  # bytes
 DEEPEST = 20  # mappings and lists in one another
 MOST = 50_000  # values, those that aliases stand for included
 TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
-KINDS = {dict: "a mapping of names to values", list: "a list"}
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -67,7 +66,11 @@ def read_yaml(path: str | Path, kind: type = dict):
         raise ValueError(f"{shortened(path)} has {path.stat().st_size:,} bytes: too many for settings")
     content = parse_yaml(path.read_bytes(), shortened(path))
     if not isinstance(content, kind):
-        found = "nothing" if content is None else f"{type(content).__name__} {shortened(content)}"
+        found = (
+            "nothing"
+            if content is None
+            else f"{KINDS.get(type(content), type(content).__name__)}, {shortened(content)}"
+        )
         raise ValueError(f"{shortened(path)} holds {found}, not {KINDS[kind]}")
     return content
 

@@ -167,7 +167,7 @@ def test_the_predictor_blends_what_its_members_predict(started, monkeypatch):
         ({"members": ["a", "b"], "weights": [0.3, "much"]}, "the weights 0.3, much, not one number a member"),
         ({"members": ["a", "b"], "weights": [0.3, float("nan")]}, "not one number a member"),
         ({"members": [], "weights": []}, "has 0 members"),
-        ({"members": "ab", "weights": [0.3, 0.7]}, "has members: 'ab', which is no list"),
+        ({"members": "ab", "weights": [0.3, 0.7]}, "has members: 'ab', not a list"),
         ({"weights": [0.3, 0.7]}, "says nothing of 'members'"),
         ({"members": ["a", "b"]}, "says nothing of 'weights'"),
     ],

@@ -126,7 +126,7 @@ def test_empty_names_are_refused(argv):
     with pytest.raises(SystemExit, match="no dataset is named: --data FOLDER"):
         main(argv("empty", "--data="))
     for flag in ("encoder", "target_encoder"):
-        with pytest.raises(SystemExit, match=f"--{flag}  is not allowed: give a name, which is not empty"):
+        with pytest.raises(SystemExit, match=f"--{flag} '' is not allowed: give a name, which is not empty"):
             main(argv("empty", f"--{flag}="))
 
 

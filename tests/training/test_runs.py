@@ -182,10 +182,10 @@ def test_an_unknown_run_lists_those_there_are():
 @pytest.mark.parametrize(
     "file, text, wrong",
     [
-        ("run.json", '{"kind": 5}', "run.json has kind: 5, which is no str"),
-        ("run.json", '{"finished": 1}', "run.json has finished: 1, which is no bool"),
+        ("run.json", '{"kind": 5}', "run.json has kind: 5, not text"),
+        ("run.json", '{"finished": 1}', "run.json has finished: 1, not true or false"),
         ("run.json", "[]", "run.json holds a list"),
-        ("settings.yaml", "encoder: [1]", r"settings.yaml has encoder: \[1\], which is no str"),
+        ("settings.yaml", "encoder: [1]", r"settings.yaml has encoder: \[1\], not text"),
         ("settings.yaml", "lr: 1.0", "settings.yaml says nothing of 'data'"),
     ],
 )
