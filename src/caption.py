@@ -2,6 +2,7 @@
 
 python src/caption.py photo.jpg                                            # with the starter weights
 python src/caption.py FOLDER clip.mp4 --run knight --from ensemble --out outputs/captions.csv
+python src/caption.py film.mp4 --every scenes --out film.srt             # subtitles; --every 5s cuts by the clock
 python src/caption.py --data input/flickr8k --split valid --run knight --out outputs/valid.json
 """
 
@@ -15,9 +16,10 @@ from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.methods.settings import METHODS
 from clipknight.paths import STARTER, outputs
-from clipknight.ranges import Count, Few, Name, PositiveFew, Share
+from clipknight.ranges import Count, Every, Few, Name, PositiveFew, Share
 from clipknight.settings import parse
 
+OUTPUTS, SUBTITLES = (".csv", ".json", ".srt", ".vtt"), (".srt", ".vtt")
 PRINTED, LONGEST = 12, 300  # captions shown on the terminal, and characters of a name or a caption
 
 
@@ -55,7 +57,9 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     n_neighbors: Few = 0
     """captions in the prefix; 0 for as many as in training"""
     frames: PositiveFew = 5
-    """of a video, evenly spaced"""
+    """of a video, or of each of its shots, evenly spaced"""
+    every: Every = ""
+    """caption videos shot by shot: 5s (or as many seconds), or scenes, which ffmpeg tells apart"""
     num_beams: Few = 0
     """of the beam search, 1 is greedy; 0 for the method's: 5, maccap 4"""
     rerank: Few = 0
@@ -67,7 +71,7 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
     max_tokens: Few = 0
     """longest caption; 0 for the method's: 40, maccap 16"""
     out: Name = field(default_factory=lambda: str(outputs() / "captions.csv"))
-    """.csv (image,caption) or .json (image_id, caption, neighbours)"""
+    """.csv (image,caption) or .json (image_id, caption, neighbours); of one clip's shots .srt or .vtt, subtitles"""
     html: str = "auto"
     """page of pictures and captions; auto: beside --out; none"""
     skip_unreadable: bool = False
@@ -78,8 +82,10 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
 
 def check(s: Settings) -> None:
     """ValueError for settings that say nothing, or contradict each other."""
-    if Path(s.out).suffix not in (".csv", ".json"):
-        raise ValueError(f"--out {s.out} ends in neither .csv nor .json")
+    if Path(s.out).suffix not in OUTPUTS:
+        raise ValueError(f"--out {s.out} ends in none of {', '.join(OUTPUTS)}")
+    if Path(s.out).suffix in SUBTITLES and not (s.every and len(s.paths) == 1):
+        raise ValueError(f"--out {s.out} holds a clip's captions shot by shot: name one clip, and --every 5s or scenes")
     if bool(s.paths) == bool(s.split) or (s.paths and s.data):
         raise ValueError("say what to caption: images, videos or folders; or --data DATASET --split valid")
 
@@ -92,6 +98,7 @@ from clipknight.captioning.embedding_sources import source_for
 from clipknight.captioning.media_set import MediaSet
 from clipknight.captioning.retriever import CorpusChoice
 from clipknight.data.result_files import write_captions
+from clipknight.data.subtitles import write_subtitles
 from clipknight.messages import counted, shortened
 from clipknight.methods.registry import open_captioner
 from clipknight.output_names import check_output
@@ -110,13 +117,15 @@ def main(argv=None) -> pd.DataFrame:
     run = Run.open(s.run)
     page = {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html)
     read = [*s.paths, *s.corpus, s.data or run.settings.get("data", ""), *run.files]
-    check_output("--out", s.out, (".csv", ".json"), *read)
+    check_output("--out", s.out, OUTPUTS, *read)
     check_output("--html", page, (".html", ".htm"), s.out, *read)
     source = source_for(run, s.from_, s.device)
     if s.split:
         media = MediaSet.of_split(source.run or run, s.split, s.data, s.limit, s.device, s.skip_unreadable)
     else:
-        media = MediaSet.found(s.paths, s.frames, s.workers, s.skip_unreadable)
+        media = MediaSet.found(s.paths, s.frames, s.workers, s.skip_unreadable, s.every)
+    if Path(s.out).suffix in SUBTITLES and len(media.cut) != 1:
+        raise ValueError(f"--out {s.out} holds the captions of one clip, and {s.paths[0]} has {len(media.cut)}")
     corpus = CorpusChoice(s.corpus, s.corpus_separator, s.corpus_share, s.index)
     hardware = {"device": s.device, "precision": s.precision, "batch_size": s.batch_size}
     captioner = open_captioner(run, s.method, s.options, corpus=corpus, n_neighbors=s.n_neighbors, **hardware)
@@ -132,14 +141,18 @@ def main(argv=None) -> pd.DataFrame:
 
     captions = {item.path: item.caption for item in items}
     reasons = {item.path: {"neighbours": item.neighbours, "pictures": item.pictures} for item in items}
-    write_captions(captions, s.out, reasons)
+    if Path(s.out).suffix in SUBTITLES:
+        write_subtitles([(shot, captions[name]) for name, shot in media.shots.items()], s.out)
+    else:
+        write_captions(captions, s.out, reasons)
     if page:
         corpus = captioner.retriever.corpus
         summary = f"Embeddings from {source.name}; retrieved from {len(corpus):,} captions of {corpus.name}."
         write_gallery(page, f"Captions by {run.name}", summary, items)
     for item in items[:PRINTED]:
         print(f"{shortened(item.path, LONGEST)}: {shortened(item.caption, LONGEST)}")
-    images, videos = counted(len(items) - len(media.clips), "image"), counted(len(media.clips), "video")
+    images = counted(len(items) - len(media.clips), "image")
+    videos = counted(len(media.clips), "shot" if s.every else "video")
     print(f"{images} and {videos} in {seconds:.1f} s -> {', '.join(filter(None, (s.out, page)))}")
     return pd.DataFrame({"image": list(captions), "caption": list(captions.values())})
 

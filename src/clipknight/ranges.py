@@ -23,6 +23,7 @@ PositiveCount = _whole("PositiveCount", 1, 1_000_000_000)
 Few = _whole("Few", 0, 100_000)  # of epochs, beams, pictures, words
 PositiveFew = _whole("PositiveFew", 1, 100_000)
 Processes = _whole("Processes", 0, 1_000)
+Port = _whole("Port", 0, 65_535)
 Seed = _whole("Seed", 0, 2**32 - 1)
 Folds = _whole("Folds", 2, 1_000)
 Share = ClosedUnitInterval
@@ -36,6 +37,11 @@ Cosine = _real("Cosine", ">=", -1.0, "<=", 1.0)
 Degrees = _real("Degrees", ">=", 0.0, "<=", 180.0)
 
 Name = restricted_string_type("Name", r"^(?=.*\S)[^\x00-\x1f]+$", docstring="a name, which is not empty")
+Every = restricted_string_type(
+    "Every",
+    r"^(|scenes|(?=.*[1-9])\d{1,5}(\.\d{1,3})?s?)$",
+    docstring="seconds, such as 5s, or scenes",
+)
 Device = restricted_string_type("Device", r"^(auto|cpu|mps|cuda(:\d+)?)$", docstring="auto, cpu, mps, cuda or cuda:N")
 
 _BOUNDS = {operator.ge: "from", operator.gt: "above", operator.le: "to", operator.lt: "and below"}

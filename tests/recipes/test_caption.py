@@ -320,7 +320,7 @@ def test_mistakes(argv, out, words, message):
 
 
 def test_what_the_output_is_called(argv, media, tmp_path):
-    with pytest.raises(SystemExit, match="captions.txt ends in neither .csv nor .json"):
+    with pytest.raises(SystemExit, match="captions.txt ends in none of .csv, .json, .srt, .vtt"):
         main(argv(media, f"--out={tmp_path / 'captions.txt'}"))
 
 
@@ -357,3 +357,25 @@ def test_a_run_without_a_dataset(argv, knight_run, image_run, outputs):
     words = ["--split=valid", "--from=captioning/packed/b"]
     with pytest.raises(SystemExit, match="names no dataset: say which one's valid split, --data DATASET"):
         main(argv(*words, "--run=captioning/packed/knight"))
+
+
+@pytest.mark.parametrize("every", ["1s", "scenes"])
+def test_a_clip_shot_by_shot_as_subtitles(argv, tmp_path, every):
+    film, srt = write_video(tmp_path / "film.mp4", "red", "green", "blue"), tmp_path / "film.srt"
+    table = main(argv(film, f"--every={every}", "--frames=2", f"--out={srt}"))
+    names = [f"{film}#t={start},{start + 1}" for start in range(3)]
+    assert list(table["image"]) == names
+    assert colours_in(table) == dict(zip(names, (["red"], ["green"], ["blue"])))
+    lines = srt.read_text(encoding="utf-8").splitlines()
+    assert lines[4:7] == ["2", "00:00:01,000 --> 00:00:02,000", table["caption"][1]]
+    assert sum(" --> " in line for line in lines) == 3
+
+
+def test_subtitles_are_of_one_clip_and_its_shots(argv, tmp_path, media):
+    words = [media / "red.png", f"--out={tmp_path / 'film.srt'}"]
+    with pytest.raises(SystemExit, match="holds a clip's captions shot by shot: name one clip, and --every 5s or sc"):
+        main(argv(*words))
+    with pytest.raises(SystemExit, match="film.srt holds the captions of one clip, and .*red.png has 0"):
+        main(argv(*words, "--every=5s"))
+    with pytest.raises(SystemExit, match="--every 0s is not allowed: give seconds, such as 5s, or scenes"):
+        main(argv(*words, "--every=0s"))

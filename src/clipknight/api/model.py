@@ -66,6 +66,7 @@ class Model:
         images: Images,
         *,
         frames: int = 5,
+        every: str = "",
         num_beams: int = 0,
         rerank: int = 0,
         max_tokens: int = 0,
@@ -74,19 +75,21 @@ class Model:
     ) -> pd.DataFrame:
         """Rows of image and caption, for images and videos, as caption.py has them.
 
-        `frames` are looked at of a video. Of `num_beams`, `rerank` (candidates to choose among) and `max_tokens`, 0 is
+        `frames` are looked at of a video. `every` ("5s", "scenes") cuts it into shots, which have rows of their own,
+        called as in "clip.mp4#t=5,10". Of `num_beams`, `rerank` (candidates to choose among) and `max_tokens`, 0 is
         what the way to caption was published with.
         """
         captioner = self.captioner
         options = captioner.method.options.but(num_beams=num_beams, rerank=rerank, max_new_tokens=max_tokens)
 
         def captions(files: dict[str, str]) -> list[tuple[str, str]]:
-            media = MediaSet.of_files(files, frames, self.workers, skip_unreadable)
+            media = MediaSet.of_files(files, frames, self.workers, skip_unreadable, every)
             if not len(media.dataset):  # videos alone, which cannot be read
                 return []
             rows = self.source.embeddings(media.dataset, self.workers, skip_unreadable, captioner.method.regions)
             texts = {name: text for name, text, _ in media.captioned(captioner, rows, options)}
-            return [(name, texts[name]) for name in files if name in texts]
+            order = [part for name in files for part in media.cut.get(name, [name])]
+            return [(part, texts[part]) for part in order if part in texts]
 
         found = self._of_each_batch(named_images(images), captions, skip_unreadable, progress)
         rows = [row for part in found for row in part]

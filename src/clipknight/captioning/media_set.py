@@ -7,6 +7,8 @@ from functools import cached_property
 from clipknight.captioning.captioner import Captioner, CaptionOptions
 from clipknight.data.datasets import Dataset, listed_images
 from clipknight.data.media import find_media
+from clipknight.data.shots import shots_by_path
+from clipknight.data.video_timeline import Shot
 from clipknight.data.videos import frame_files, is_video
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.training.run_datasets import dataset_of, images_of_split
@@ -19,32 +21,47 @@ import numpy as np
 class MediaSet:
     """`dataset` holds the images and every frame; `clips` names the frames of each video, in order, all equally many.
 
-    `references` are the captions that images have already.
+    `references` are the captions that images have already; `shots` say when each of `clips` is shown, where videos are
+    cut into shots: a shot is a clip of its own.
     """
 
     dataset: Dataset
     clips: dict[str, list[str]] = field(default_factory=dict)
     references: dict[str, list[str]] = field(default_factory=dict)
+    shots: dict[str, Shot] = field(default_factory=dict)
 
     @classmethod
-    def found(cls, paths: Sequence[str], frames: int, workers: int = 2, skip_unreadable: bool = False) -> "MediaSet":
+    def found(
+        cls, paths: Sequence[str], frames: int, workers: int = 2, skip_unreadable: bool = False, every: str = ""
+    ) -> "MediaSet":
         """What lies in `paths`, files and folders; `frames` of each video, evenly spaced. ValueError for nothing."""
-        media = cls.of_files(find_media(paths), frames, workers, skip_unreadable)
+        media = cls.of_files(find_media(paths), frames, workers, skip_unreadable, every)
         if not len(media.dataset):
             raise ValueError("none of the videos can be read")
         return media
 
     @classmethod
     def of_files(
-        cls, media: Mapping[str, str], frames: int, workers: int = 2, skip_unreadable: bool = False
+        cls, media: Mapping[str, str], frames: int, workers: int = 2, skip_unreadable: bool = False, every: str = ""
     ) -> "MediaSet":
-        """The files `media` by name; empty where they are videos that cannot be read, and are skipped."""
+        """The files `media` by name; empty where they are videos that cannot be read, and are skipped.
+
+        With `every`, videos are cut as `shots_of` does: a shot is called as the video, and "#t=" its start and end.
+        """
         videos = {name: path for name, path in media.items() if is_video(path)}
-        files = frame_files(list(videos.values()), frames, workers=max(1, workers), skip_unreadable=skip_unreadable)
-        clips = {name: files[path] for name, path in videos.items() if path in files}
+        options = {"workers": max(1, workers), "skip_unreadable": skip_unreadable}
+        cut = shots_by_path(videos.values(), every, **options) if every else {}
+        readable = [path for path in videos.values() if path in cut or not every]
+        files = frame_files(readable, frames, shots=cut, **options)
+        clips, shots = {}, {}
+        for name, path in ((name, path) for name, path in videos.items() if path in files):
+            for number, shot in enumerate(cut.get(path, [None])):
+                part = shot.part_of(name) if shot else name
+                clips[part] = files[path][number * frames : (number + 1) * frames]
+                shots |= {part: shot} if shot else {}
         images = {name: path for name, path in media.items() if name not in videos}
         images |= {frame: frame for names in clips.values() for frame in names}
-        return cls(listed_images(images), clips)
+        return cls(listed_images(images), clips, shots=shots)
 
     @classmethod
     def of_split(
@@ -87,6 +104,14 @@ class MediaSet:
         for names, vectors, regions in self.grouped(rows):
             captions = captioner.caption(vectors, options, regions)
             yield from zip(names, captions.texts, captioner.reasons(captions), strict=True)
+
+    @property
+    def cut(self) -> dict[str, list[str]]:
+        """The names of the shots of each video that is cut into them."""
+        parts: dict[str, list[str]] = {}
+        for name in self.shots:
+            parts.setdefault(name.rpartition("#t=")[0], []).append(name)
+        return parts
 
     def pictures(self, name: str) -> list[str]:
         """The path of an image, or those of a video's frames."""

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from clipknight.data.animations import animation_frames, is_animation
+from clipknight.data.animations import animation_frames, animation_starts, is_animation
 from clipknight.data.video_timeline import (
     WHOLE,
+    Shot,
     Timeline,
     UnreadableVideo,
     middles,
     opened,
+    places_in_shots,
     read_timeline,
     video_stream,
 )
@@ -31,14 +34,31 @@ if TYPE_CHECKING:  # an extra: imported where it is needed
 SEEK_OVER = 100  # frames; to get past fewer, decoding them costs little and finds damage
 
 
-def evenly_spaced_frames(path: str, count: int) -> Iterator[Image.Image]:
-    """See `clipknight.data.videos.read_frames`."""
+def evenly_spaced_frames(path: str, count: int, shots: Sequence[Shot] = ()) -> Iterator[Image.Image]:
+    """See `clipknight.data.videos.read_frames`; with `shots`, so many frames of each."""
     if count < 1:
         raise ValueError(f"{count} frames of a clip: ask for at least 1")
+    with reading(path):
+        yield from (animation_frames if is_animation(path) else _video_frames)(path, count, shots)
+
+
+def frame_starts(path: str) -> tuple[list[float], float]:
+    """Seconds from the first frame to each, and to the end of the last. UnreadableVideo where the file does not say."""
+    with reading(path):
+        if is_animation(path):
+            return animation_starts(path)
+        if not (starts := read_timeline(path).starts):
+            raise UnreadableVideo(path, "the file does not say when its frames are shown")
+        return starts, starts[-1] + starts[-1] / max(len(starts) - 1, 1)
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """What fails meanwhile is an UnreadableVideo, but for what is missing here."""
     try:
         if os.path.getsize(path) == 0:
             raise UnreadableVideo(path, "the file is empty")
-        yield from (animation_frames if is_animation(path) else _video_frames)(path, count)
+        yield
     except (UnreadableVideo, MemoryError, ModuleNotFoundError):
         raise
     except Exception as error:  # decoders meet broken data with errors of many types
@@ -47,9 +67,10 @@ def evenly_spaced_frames(path: str, count: int) -> Iterator[Image.Image]:
         raise UnreadableVideo(path, reason if by_the_system else f"damaged or cut off ({reason})") from error
 
 
-def _video_frames(path: str, count: int) -> Iterator[Image.Image]:
+def _video_frames(path: str, count: int, shots: Sequence[Shot]) -> Iterator[Image.Image]:
     timeline = read_timeline(path)
-    yield from _frames_at(middles(timeline.total, count), path, timeline)
+    places = places_in_shots(timeline.starts, shots, count) if shots else middles(timeline.total, count)
+    yield from _frames_at(places, path, timeline)
 
 
 class _Shown(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from clipknight.data.images import MAX_PIXELS, UnreadableImage
@@ -12,22 +13,54 @@ if TYPE_CHECKING:  # an extra: imported where it is needed
     from av.container import InputContainer
 
 WHOLE = 0.9  # of the declared length; headers are often off by some frames
+ROUNDING = 1e-6  # seconds
 
 
 class UnreadableVideo(UnreadableImage):
     """A clip that cannot be decoded; `path` and `reason`."""
 
 
+class Shot(NamedTuple):
+    """A stretch of a clip, in seconds from its first frame."""
+
+    start: float
+    end: float
+
+    def part_of(self, name: str) -> str:
+        """What a shot of the clip called `name` is called, by W3C's media fragments: clip.mp4#t=5,10."""
+        return f"{name}#t={self.start:g},{self.end:g}"
+
+
 class Timeline(NamedTuple):
     """Of `total` frames: when each is shown, in order; the keyframes' places in that order, and where to seek for them.
 
-    Times are those of the file, in the stream's unit. `trusted`: decoded frames carry them too.
+    Times are those of the file, in the stream's `unit`, seconds. `trusted`: decoded frames carry them too.
     """
 
     total: int
     times: list[int]
     keyframes: list[tuple[int, int]]
     trusted: bool
+    unit: float = 0.0
+
+    @property
+    def starts(self) -> list[float]:
+        """Seconds from the first frame to each; none where the file does not say."""
+        return [(time - self.times[0]) * self.unit for time in self.times]
+
+
+def places_in_shots(starts: Sequence[float], shots: Sequence[Shot], count: int) -> list[int]:
+    """The places of `count` evenly spaced frames of each shot, for frames that begin at `starts`.
+
+    A shot in which none begins shows the frame before it.
+    """
+    places = []
+    for start, end in shots:
+        first, after = (bisect_left(starts, bound - ROUNDING) for bound in (start, end))
+        if first >= after:
+            first, after = max(first - 1, 0), max(first, 1)
+        places += [first + middle for middle in middles(after - first, count)]
+    return places
 
 
 def middles(total: int, count: int) -> list[int]:
@@ -71,7 +104,7 @@ def read_timeline(path: str) -> Timeline:
             (bisect_left(times, pts), pts if dts is None else min(pts, dts)) for pts, dts, key in packets if key
         )
         # AVI has no times, and those that ffmpeg makes up for frames that are stored out of order are wrong.
-        return Timeline(len(times), times, keyframes, trusted=container.format.name != "avi")
+        return Timeline(len(times), times, keyframes, container.format.name != "avi", float(stream.time_base))
 
 
 def opened(path: str) -> InputContainer:
