@@ -123,10 +123,10 @@ def test_bad_files_are_named_beside_the_captions_of_the_others(user, picture, tm
 
 def test_two_users_at_once_see_their_own(user, picture):
     first, second = user(), user()
-    drop(first, picture("green"))
-    drop(second, picture("yellow"))
-    seen(first, ".details .caption", "green")
-    seen(second, ".details .caption", "yellow")
+    drop(first, picture("blue"))
+    drop(second, picture("red"))
+    seen(first, ".details .caption", "blue")
+    seen(second, ".details .caption", "red")
 
 
 def test_the_server_shows_no_file_of_its_own_and_takes_no_more_than_the_limits(user, server, tmp_path):

@@ -44,7 +44,7 @@ def build(handlers: Handlers, examples: list[str]) -> gr.Blocks:
             label="Or try one of these",
             columns=6,
             rows=1,
-            height=130,
+            height="auto",
             allow_preview=False,
             buttons=[],
             object_fit="cover",

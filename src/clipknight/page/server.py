@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import gradio
     import uvicorn
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "localhost")
 OWN_ALONE = (  # the browser asks no other host, whatever gradio's files name
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
