@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # an extra: imported where it is needed
 SCENES = "scenes"
 CHANGED = 0.3  # of ffmpeg's score, from 0 to 1, between two frames: more is another scene
 SHORTEST = 1.0  # seconds of a shot
+MILLISECOND = 0.001  # less than that is rounding
 LOOKED_AT = 180  # pixels of the height that changes are looked for at
 
 
@@ -34,7 +35,7 @@ def shots_of(path: str, every: str) -> list[Shot]:
                 bounds.append(change)
     else:
         step = float(every.removesuffix("s"))
-        bounds = [number * step for number in range(ceil(length / step))]
+        bounds = [number * step for number in range(ceil(length / step)) if number * step < length - MILLISECOND]
     return [Shot(round(start, 3), round(end, 3)) for start, end in pairwise([*bounds, length])]
 
 
