@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
+from clipknight.devices import BackendSettings, DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.methods.settings import IMAGE_AS
 from clipknight.paths import STARTER, outputs
@@ -21,7 +21,7 @@ PRINTED, LONGEST = 12, 200  # answers shown on the terminal, and characters of a
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
+class Settings(DeviceSettings, WorkerSettings, PrecisionSettings, BackendSettings):
     """Settings of answer.py"""
 
     paths: list[str] = field(default_factory=list)
@@ -92,7 +92,7 @@ import pandas as pd
 @user_errors
 def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
-    prepare_process()
+    prepare_process(s.backend)
     check(s)
     run = Run.open(s.run)
     read = [*s.paths, s.questions, s.train, s.images, *run.files]

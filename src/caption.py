@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from clipknight.captioning.settings import INDEXES
-from clipknight.devices import DeviceSettings, PrecisionSettings, WorkerSettings
+from clipknight.devices import BackendSettings, DeviceSettings, PrecisionSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.methods.settings import METHODS
 from clipknight.paths import STARTER, outputs
@@ -24,7 +24,7 @@ PRINTED, LONGEST = 12, 300  # captions shown on the terminal, and characters of 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DeviceSettings, WorkerSettings, PrecisionSettings):
+class Settings(DeviceSettings, WorkerSettings, PrecisionSettings, BackendSettings):
     """Settings of caption.py"""
 
     paths: list[str] = field(default_factory=list)
@@ -112,7 +112,7 @@ import pandas as pd
 @user_errors
 def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
-    prepare_process()
+    prepare_process(s.backend)
     check(s)
     run = Run.open(s.run)
     page = {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html)

@@ -27,8 +27,8 @@ class Settings:
     json: bool = False
     """print JSON instead of a table"""
     clear: list[Literal[CACHES]] = field(default_factory=list)
-    """delete what these caches hold, instead of a report: embeddings, frames of videos, datasets (unpacked archives and
-    copies of URLs). Only what a command made is deleted, and only while no command uses it"""
+    """delete what these caches hold, instead of a report: embeddings, graphs of encoders, frames of videos, datasets
+    (unpacked archives and copies of URLs). Only what a command made is deleted, and only while no command uses it"""
 
 
 if __name__ == "__main__":

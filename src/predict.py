@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clipknight.devices import DeviceSettings, WorkerSettings
+from clipknight.devices import BackendSettings, DeviceSettings, WorkerSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, PositiveFew
 from clipknight.settings import of_own_meaning, parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DeviceSettings, WorkerSettings):
+class Settings(DeviceSettings, WorkerSettings, BackendSettings):
     """Settings of predict.py"""
 
     run: Name = "ensemble"
@@ -73,7 +73,7 @@ from clipknight.training.runs import Run
 @user_errors
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
-    prepare_process()
+    prepare_process(s.backend)
     check(s)
     run = Run.open(s.run)
     if s.sample:

@@ -12,7 +12,7 @@ training did not see. It is a member of a blend like any other.
 from dataclasses import dataclass
 from typing import Literal
 
-from clipknight.devices import PrecisionSettings, WorkerSettings
+from clipknight.devices import BackendSettings, PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import FEATURES, OFFLINE, DataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, PositiveCount
@@ -21,7 +21,7 @@ from clipknight.training.settings import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, WorkerSettings, PrecisionSettings, SkippingSettings, DataSettings):
+class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, SkippingSettings, DataSettings):
     """Settings of recognise.py"""
 
     run: Name = "concepts"
@@ -55,7 +55,7 @@ from clipknight.training.runs import Run
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    prepare_process()
+    prepare_process(s.backend)
     if "{}" not in s.prompt:
         raise ValueError(f"--prompt {s.prompt!r} has no {{}}, where the concept goes")
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)

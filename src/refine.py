@@ -11,6 +11,7 @@ predicts photos of any kind better.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from clipknight.devices import BackendSettings
 from clipknight.embedding.settings import KeptDataSettings, SkippingSettings
 from clipknight.ensemble.settings import INDEX_PARAMS
 from clipknight.errors import parse_early, user_errors
@@ -20,7 +21,7 @@ from clipknight.training.settings import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, SkippingSettings, KeptDataSettings):
+class Settings(RunSettings, BackendSettings, SkippingSettings, KeptDataSettings):
     """Settings of refine.py"""
 
     run: Name = "refined"
@@ -58,7 +59,7 @@ from clipknight.training.runs import Run
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    prepare_process()
+    prepare_process(s.backend)
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     source = Run.open(s.from_)
     if source.folder.resolve() == Run.at(s.run).folder.resolve():

@@ -11,7 +11,7 @@ captions themselves by their CLIP text embedding, so it needs captions but no pa
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipknight.devices import PrecisionSettings, WorkerSettings
+from clipknight.devices import BackendSettings, PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import FEATURES, OFFLINE, KeptDataSettings, SkippingSettings
 from clipknight.ensemble.settings import INDEX_PARAMS
 from clipknight.errors import parse_early, user_errors
@@ -21,7 +21,7 @@ from clipknight.training.settings import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, WorkerSettings, PrecisionSettings, SkippingSettings, KeptDataSettings):
+class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, SkippingSettings, KeptDataSettings):
     """Settings of train_b.py"""
 
     run: Name = "b"
@@ -64,7 +64,7 @@ from clipknight.training.runs import Run
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    prepare_process()
+    prepare_process(s.backend)
     check_sizes(s.tta_sizes)
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)

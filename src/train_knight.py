@@ -77,7 +77,7 @@ import torch
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    prepare_process()
+    prepare_process(s.backend)
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     check(s)
     read = TrainingCorpus.read(s)

@@ -69,7 +69,7 @@ import torch
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    prepare_process()
+    prepare_process(s.backend)
     Run.at(s.run).refuse_unless_free(s.resume, s.overwrite)
     prefix = SubRegionPrefix(regions=s.regions, weight=s.weight, noise=s.image_variance, copies=s.copies)
     read = TrainingCorpus.read(s)

@@ -15,7 +15,7 @@ from clipknight.paths import caches, caches_last
 
 import filelock
 
-CACHES = ("embeddings", "frames", "datasets")
+CACHES = ("embeddings", "graphs", "frames", "datasets")
 USERS = ".users"  # folder of the files that processes hold
 _held: dict[Path, filelock.FileLock] = {}
 

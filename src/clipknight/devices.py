@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # for this process
+BACKENDS = ("auto", "torch", "openvino", "onnx")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # and what torch calls them
 
 
@@ -37,6 +38,14 @@ class PrecisionSettings:
 
     precision: Literal["auto", *PRECISIONS] = "auto"
     """auto (bf16 where the hardware has it), fp32, bf16, fp16"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSettings:
+    """Settings of what runs the encoders"""
+
+    backend: Literal[BACKENDS] = without_effect("auto")
+    """torch; openvino or onnx: on a CPU, where these extras are installed; auto (openvino for much work, else torch)"""
 
 
 def pick_device(name: str = "auto") -> "torch.device":

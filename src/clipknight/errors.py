@@ -5,6 +5,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from contextvars import copy_context
 
 from clipknight.messages import as_typed, cut, script_has
 from clipknight.settings import parse
@@ -20,6 +21,9 @@ EXTRAS = {
     "lemminflect": "language",
     "matplotlib": "plots",
     "nbformat": "notebooks",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
     "pycocoevalcap": "metrics",
     "s3fs": "remote",
     "skimage": "sample",
@@ -41,7 +45,7 @@ def user_errors(main: Callable) -> Callable:
     def wrapped(argv=None):
         clear_wait()
         try:
-            return main(argv)
+            return copy_context().run(main, argv)  # what it chooses for itself ends with it
         except KeyboardInterrupt:
             print(f"\nstopped: {_after_interrupt(main)}", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None

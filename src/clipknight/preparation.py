@@ -10,12 +10,20 @@ import functools
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # mallopt's parameters, as in glibc's malloc.h
+_backend: ContextVar[str] = ContextVar("backend", default="torch")
 
 
-def prepare_process() -> None:
-    """Keep freed memory, and keep libraries from printing what is no news to a user. Twice does no harm."""
+def prepare_process(backend: str = "torch") -> None:
+    """Keep freed memory, and keep libraries from printing what is no news to a user. Twice does no harm.
+
+    `backend`, one of BACKENDS, is to run the encoders of this command (clipknight/embedding/backends.py).
+    """
+    _backend.set(backend)
     keep_freed_memory()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn and deadlock when loaders fork
     warnings.filterwarnings("ignore", module=r"torch\._weights_only_unpickler")  # of a pickle that is refused anyway
@@ -25,6 +33,21 @@ def prepare_process() -> None:
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
+
+
+def wanted_backend() -> str:
+    """What is to run encoders: the command's setting, or that of `encoding_by`; torch where nobody chose."""
+    return _backend.get()
+
+
+@contextmanager
+def encoding_by(backend: str) -> Iterator[None]:
+    """Have encoders run by `backend` while the block runs, in this thread."""
+    before = _backend.set(backend)
+    try:
+        yield
+    finally:
+        _backend.reset(before)
 
 
 @functools.cache

@@ -14,6 +14,8 @@ OWN = [
     "embeddings/photos/readable.parquet",
     "embeddings/photos/.images-clip.0123456789ab.partial/vectors.npy",
     "embeddings/others/targets-minilm-0123456789ab/ids.parquet",
+    "graphs/0123456789abcdef-openvino/model.onnx",
+    "graphs/0123456789abcdef-bfloat16-openvino/graph.json",
     "frames/clip-0123456789ab/0.png",
     "frames/.clip.0123456789ab.old/0.png",
     "datasets/0123456789ab-photos/a/b.jpg",
@@ -22,11 +24,12 @@ OTHERS = [
     "embeddings/photos/split-0123456789ab-seed0.csv",  # a run was trained by it
     "embeddings/photos/images-clip-0123456789ab-mine/vectors.npy",
     "embeddings/photos/mine-0123456789ab/notes.txt",
+    "graphs/0123456789abcdef-openvino-mine/letter.txt",
     "frames/clip-0123456789ac/0.jpg",
     "datasets/photos/a.jpg",
     "run/best/head.safetensors",
 ]
-NAMES = ["embeddings", "frames", "datasets"]
+NAMES = ["embeddings", "graphs", "frames", "datasets"]
 
 
 @pytest.fixture
@@ -49,16 +52,17 @@ def test_what_commands_made_goes_and_the_rest_stays(place):
     assert files(place) == sorted(OTHERS)
     assert [(one.name, one.bytes, one.kept) for one in cleared] == [
         ("embeddings", 6000, 1),
+        ("graphs", 2000, 1),
         ("frames", 2000, 1),
         ("datasets", 1000, 1),
     ]
     assert not (place / "embeddings" / "others").exists()
-    assert [one.bytes for one in clear(NAMES)] == [0, 0, 0]
+    assert [one.bytes for one in clear(NAMES)] == [0, 0, 0, 0]
 
 
 def test_only_what_is_named(place):
     clear(["frames"])
-    assert files(place) == sorted(name for name in OWN + OTHERS if name not in OWN[7:9])
+    assert files(place) == sorted(name for name in OWN + OTHERS if name not in OWN[9:11])
 
 
 def test_links_stay_and_so_does_what_they_lead_to(place, tmp_path):

@@ -16,6 +16,7 @@ from clipknight.embedding.cache import (
     target_embeddings,
     target_fingerprint,
 )
+from clipknight.embedding.cached_embeddings import cache_folder
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.image_encoding import encode_images
 from clipknight.embedding.subregions import encode_subregions, subregion_features
@@ -288,7 +289,7 @@ def test_nothing_to_encode(clip, dataset, tmp_path):
 
 
 def test_the_cache_is_in_outputs_by_default(outputs, dataset):
-    assert embedding_cache.cache_folder(dataset) == outputs / "embeddings" / dataset.name
+    assert cache_folder(dataset) == outputs / "embeddings" / dataset.name
 
 
 # Sub-regions

@@ -5,7 +5,7 @@ Nothing heavy is imported here.
 
 from dataclasses import dataclass, field
 
-from clipknight.devices import PrecisionSettings, WorkerSettings
+from clipknight.devices import BackendSettings, PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import DataSettings, SkippingSettings
 from clipknight.ranges import Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
 from clipknight.settings import without_effect
@@ -28,7 +28,9 @@ class CompactSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderTrainingSettings(ResumableSettings, WorkerSettings, PrecisionSettings, SkippingSettings, DataSettings):
+class DecoderTrainingSettings(
+    ResumableSettings, WorkerSettings, PrecisionSettings, BackendSettings, SkippingSettings, DataSettings
+):
     """Settings of training a decoder on captions"""
 
     data: str = ""

@@ -18,6 +18,7 @@ from clipknight.paths import caches
 
 DIGEST = "[0-9a-f]{12}"
 ROWS = re.compile(rf".+-{DIGEST}(\.partial)?")
+GRAPH = re.compile(r"[0-9a-f]{16}(-\w+)+")  # after a digest of weights, of its precision and backend
 FRAMES = re.compile(rf".*-{DIGEST}")
 DATASET = re.compile(rf"{DIGEST}-.+")
 BROKEN_OFF = re.compile(rf"\..*\.{DIGEST}\.(partial|old)(\..*)?")  # what a killed command leaves, see files.py
@@ -78,6 +79,8 @@ def _is_own_folder(name: str, folder: Path) -> bool:
         from clipknight.embedding.embeddings import FILES  # late: a report needs no pandas
 
         return bool(ROWS.fullmatch(folder.name)) and all(file in FILES or file.endswith(".f32") for file in inside)
+    if name == "graphs":
+        return bool(GRAPH.fullmatch(folder.name)) and {*inside} <= {"model.onnx", "graph.json"}
     if name == "frames":
         return bool(FRAMES.fullmatch(folder.name)) and all(file.endswith(".png") for file in inside)
     return bool(DATASET.fullmatch(folder.name))

@@ -10,7 +10,8 @@ from clipknight.data.datasets import Dataset, read_dataset
 from clipknight.data.left_out import UnreadableMedia, note_unreadable, unreadable_images
 from clipknight.data.listing import among
 from clipknight.data.settings import Columns
-from clipknight.embedding.cache import cache_folder, target_embeddings
+from clipknight.embedding.cache import target_embeddings
+from clipknight.embedding.cached_embeddings import cache_folder
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.embedding.metrics import avg_cos
 from clipknight.embedding.settings import MINILM, DataSettings, KeptDataSettings, SkippingSettings

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipknight.data.images import middle_of_strip
 from clipknight.devices import PRECISIONS
+from clipknight.embedding.graphs import Graph
 from clipknight.embedding.image_size import resized
 from clipknight.embedding.packaged_clip import PACKAGED
 from clipknight.files import atomic_file
@@ -45,6 +47,8 @@ class ClipEncoder:
     precision: torch.dtype = torch.float32
     mirrored: bool = False  # embeds each image's mirror image
     activation: str = ""  # "quick_gelu" or "gelu" where that departs from the root's config in open_clip
+    backend: str = "torch"  # what embeds images; another one runs the tower's `graph`, see backends.py
+    graph: Callable[[], Graph] | None = None
 
     def __post_init__(self):
         self.model.to(self.device, memory_format=self.memory_format).eval()
@@ -92,7 +96,10 @@ class ClipEncoder:
         return isinstance(getattr(self.model, "text", None), HFTextEncoder)
 
     def fingerprint(self, tower: str) -> str:
-        """Digest of the `visual` or `text` tower's weights, the image preprocessing and the precision."""
+        """Digest of the `visual` or `text` tower's weights, the image preprocessing and the precision.
+
+        Of images that another backend embeds than torch, its name follows.
+        """
         digest = hashlib.sha256(f"{tower} {self.precision} {self.projected}".encode())
         if tower == "visual":
             digest.update(f"{self.preprocess_cfg!r}{' mirrored' * self.mirrored}".encode())
@@ -101,7 +108,8 @@ class ClipEncoder:
             if name.startswith("visual.") == (tower == "visual"):
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
+        backend = f"-{self.backend}" if tower == "visual" and self.backend != "torch" else ""
+        return digest.hexdigest()[:16] + backend
 
     def is_version(self, tower: str, fingerprint: str) -> bool:
         """Whether `fingerprint` is of this tower, in whatever precision: machines differ in what "auto" is."""
@@ -135,6 +143,9 @@ class ClipEncoder:
         return self._features(pixels).cpu().numpy()
 
     def _features(self, pixels: Tensor) -> Tensor:
+        if self.graph is not None:
+            pixels = pixels.flip(-1) if self.mirrored else pixels
+            return torch.from_numpy(self.graph()(pixels=pixels.numpy()))
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             return self.features(pixels).float()
 
