@@ -17,6 +17,7 @@ os.environ["CLIPKNIGHT_OUTPUTS"] = str(OUTPUTS)
 atexit.register(shutil.rmtree, OUTPUTS, ignore_errors=True)
 
 from clipknight.messages import script_has  # noqa: E402
+from clipknight.training import settings as training_settings  # noqa: E402
 
 import filelock  # noqa: E402
 import joblib  # noqa: E402
@@ -37,6 +38,14 @@ def pytest_collection_modifyitems(items):
 def no_script_runs():
     """What a test before has parsed: messages would name the flags of that script alone."""
     script_has(None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def followed_by_nobody():
+    """No training of the tests writes for TensorBoard, whether it is installed or not; see test_tracking.py."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training_settings, "find_spec", lambda name: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,7 +15,7 @@ from settings_readers import parsed_settings
 SCRIPTS = sorted(str(file.relative_to(ROOT / "src").with_suffix("")) for file in ROOT.glob("src/**/*.py"))
 SCRIPTS = [name.replace("/", ".") for name in SCRIPTS if not name.startswith("clipknight/")]
 READ_BY_NAME = {"flip_tta"}  # by what predicts, from the settings.yaml that the script writes
-READ_BY_NAME |= {"accumulate", "save_every"}  # by TrainingState, which keeps the settings
+READ_BY_NAME |= {"accumulate", "save_every", "track"}  # by TrainingState, which keeps the settings
 READ_BY_NAME |= {
     name for head in map(head_class, HEADS) for name in inspect.signature(head).parameters
 }  # by head_description

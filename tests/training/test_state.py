@@ -1,27 +1,13 @@
 from types import SimpleNamespace
 
-from clipknight.training.batches import EpochBatches
-from clipknight.training.learning_rates import new_layer_groups
 from clipknight.training.mixed_precision import mixed
-from clipknight.training.runs import Run
-from clipknight.training.state import START, TrainingState, freeze_batch_norm
+from clipknight.training.state import START, freeze_batch_norm
 
 import pytest
 import torch
 from accelerate import Accelerator
+from small_training import a_state, train
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
-
-SETTINGS = {"seed": 0, "epochs": 2, "warmup": 0.2, "ema": 0.5, "save_every": 100, "resume": False}
-
-
-class Numbers(Dataset):
-    """20 rows of 3 numbers."""
-
-    rows = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
-
-    def __getitem__(self, position):
-        return self.rows[position[1]]
 
 
 def test_batch_norm_keeps_its_statistics():
@@ -35,28 +21,6 @@ def test_batch_norm_keeps_its_statistics():
 
 def test_accelerates_names_for_precisions():
     assert [mixed(d) for d in (torch.float32, torch.bfloat16, torch.float16)] == ["no", "bf16", "fp16"]
-
-
-def a_state(folder, score_start=False, **settings):
-    """Five steps of four rows an epoch."""
-    torch.manual_seed(0)
-    model, s = nn.Linear(3, 2), SimpleNamespace(**{**SETTINGS, **settings})
-    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(20, 4, s.seed))
-    groups = new_layer_groups([model], 0.1, 0.05)
-    return TrainingState(Run(folder), model, groups, loader, s, torch.float32, "score", score_start)
-
-
-def train(state, steps=10**9):
-    """The learning rate of each step, until so many are done."""
-    rates = []
-    for _ in state.epochs():
-        for rows in state.batches():
-            rates.append(state.optimizer.param_groups[0]["lr"])
-            state.learn(state.forward(rows).square().mean())
-            if len(rates) == steps:
-                return rates
-        state.log(score=0.0)
-    return rates
 
 
 def test_the_rate_rises_then_falls_to_zero(tmp_path):

@@ -69,7 +69,9 @@ def train(
         averaged = state.averaged.eval()
         scores = {"text_loss": text_loss(averaged, held_captions, s)}
         if captions_of_valid:
-            scores |= caption_scores(captions_of_valid(averaged), valid.caption_lists(), SCORED)
+            written = captions_of_valid(averaged)
+            scores |= caption_scores(written, valid.caption_lists(), SCORED)
+            state.tracking.show(dict(zip(valid.images["path"], valid.images["id"].map(written))), state.steps_done)
         numbers = "  ".join(f"{k} {v:.4f}" for k, v in scores.items() if isinstance(v, float))
         print(f"{'start' if epoch == START else f'epoch {epoch + 1}'}: {numbers}")
         if state.log(score=scores.get("CIDEr", -scores["text_loss"]), **scores):

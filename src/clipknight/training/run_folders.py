@@ -11,8 +11,9 @@ from clipknight.packs import pack_of
 
 import filelock
 
+TENSORBOARD = "tensorboard"  # the folder that TensorBoard reads
 # All that a run writes: what else lies in its folder is never touched.
-OWN = ("settings.yaml", "metrics.jsonl", "scores.csv", "README.md", "last", "best", "predictions")
+OWN = ("settings.yaml", "metrics.jsonl", "scores.csv", "README.md", "last", "best", "predictions", TENSORBOARD)
 LONGEST_NAME = 200
 ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')  # letters that some system's files cannot have, or a terminal shows badly
 _claimed: dict[Path, filelock.FileLock] = {}

@@ -1,11 +1,25 @@
 """Groups of settings that training scripts share: of a run, of going on with it, of fine-tuning an image tower."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import OFFLINE, KeptDataSettings, SkippingSettings
 from clipknight.ranges import Degrees, Few, Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
 from clipknight.settings import resolved, without_effect
+
+TRACKERS = ("tensorboard", "wandb", "trackio")  # accelerate's names, which are those of the packages
+
+
+def tracker_named(track: str) -> str:
+    """One of TRACKERS, "" for none; auto is TensorBoard where it is installed. ValueError for one that is not."""
+    wanted = "tensorboard" if track == "auto" else track
+    if wanted in TRACKERS and find_spec(wanted) is not None:
+        return wanted
+    if track in TRACKERS:
+        raise ValueError(f"--track {track} needs a package that is not installed: pip install {track}")
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +40,12 @@ class ResumableSettings(RunSettings):
     """go on with the run after a kill"""
     save_every: PositiveCount = without_effect(50)
     """optimizer steps between two saves of last/"""
+    track: Literal["auto", "none", *TRACKERS] = without_effect("auto")
+    """where the training can be followed: tensorboard (in outputs/<run>/tensorboard), wandb (sends it to Weights &
+    Biases), trackio; auto: tensorboard where it is installed"""
+
+    def __post_init__(self):
+        tracker_named(self.track)  # refused before minutes of work
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from clipknight.saved_files import read_checkpoint
 from clipknight.training.learning_rates import warmed_up_adamw
 from clipknight.training.mixed_precision import mixed, train_depthwise_in_fp32
 from clipknight.training.runs import Run
+from clipknight.training.tracking import Tracking
 
 import torch
 from accelerate import Accelerator
@@ -72,12 +73,14 @@ class TrainingState:
         kept |= {name for name, _ in model.named_buffers()}
         self.kept = [name for name in model.state_dict() if name in kept]
         self.steps_done, self.position = 0, (START if score_start else 0, 0)
+        self.batch_loss = 0.0  # of the last batch, the mean over all processes
         self.epoch_loss = 0.0  # sum over the epoch's steps so far, each the mean over all processes
         if run.goes_on(s):
             self.load()
         run.forget_events_after(epoch=self.position[0] - 1)
         self.best = max((event[score] for event in run.events()), default=float("-inf"))
         self.saved_at = self.steps_done
+        self.tracking = Tracking(run, getattr(s, "track", "none"), self.steps_done)
         self.wrapped, self.optimizer, self.loader = self.accelerator.prepare(self.model, self.optimizer, loader)
 
     @property
@@ -92,6 +95,7 @@ class TrainingState:
             self.epoch_loss, self.position = 0.0, (epoch + 1, 0)
             if epoch != START:
                 self.save()
+        self.tracking.finish()
 
     def batches(self) -> Iterator:
         """What is left of this epoch's batches, this process's share of them, on its device."""
@@ -129,7 +133,8 @@ class TrainingState:
     def learn(self, loss: Tensor) -> None:
         """Go down the gradient of a batch's mean `loss`, together with the other processes and accumulated batches."""
         self.accelerator.backward(loss)
-        self.epoch_loss += self.accelerator.reduce(loss.detach(), "mean").item()
+        self.batch_loss = self.accelerator.reduce(loss.detach(), "mean").item()
+        self.epoch_loss += self.batch_loss
         if self.accelerator.sync_gradients:
             self.step()
 
@@ -142,8 +147,9 @@ class TrainingState:
         self.optimizer.zero_grad(set_to_none=True)
         if self._scale() < scale:  # it was left out, which accelerate does not see of a fused optimizer
             return
-        self.schedule.step()
         self.steps_done += 1
+        self.tracking.log({"batch_loss": self.batch_loss, "rate": max(self.schedule.get_last_lr())}, self.steps_done)
+        self.schedule.step()
         if self.ema:
             self.ema.update(self.model, step=self.steps_done)
 
@@ -156,6 +162,7 @@ class TrainingState:
         epoch = self.position[0]
         loss = {} if epoch == START else {"loss": self.epoch_loss / self.order.steps}
         self.run.log(epoch=epoch, **loss, **event)
+        self.tracking.log({**loss, **event}, self.steps_done)
         risen = event[self.score] > self.best
         self.best = max(self.best, event[self.score])
         return risen and in_main_process()
