@@ -3,13 +3,14 @@
 All else is in pyproject.toml.
 """
 
+import shutil
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CARRIED = ("src/*.py", "input/models/starter/**/*")
-PLACES = {"src": "recipes"}  # in the package; other folders keep their names
+PLACES = {"src": "recipes", "input": "input"}  # where their folders are in the package
 
 
 class BuildWithRecipes(build_py):
@@ -17,9 +18,13 @@ class BuildWithRecipes(build_py):
 
     def run(self):
         super().run()
-        for file in () if self.editable_mode else carried():
+        if self.editable_mode:
+            return
+        for name in PLACES.values():  # an earlier build may have left a command that is gone by now
+            shutil.rmtree(Path(self.build_lib, "clipknight", name), ignore_errors=True)
+        for file in carried():
             first, *rest = file.parts
-            place = Path(self.build_lib, "clipknight", PLACES.get(first, first), *rest)
+            place = Path(self.build_lib, "clipknight", PLACES[first], *rest)
             self.mkpath(str(place.parent))
             self.copy_file(str(file), str(place))
 

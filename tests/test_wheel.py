@@ -62,7 +62,7 @@ def installed(tmp_path_factory) -> Path:
 
 
 def clipknight(installed: Path, *words, cwd: Path) -> str:
-    command = shutil.which("clipknight", path=str(installed / "bin"))
+    command = shutil.which("clipknight", path=os.pathsep.join([str(installed / "bin"), str(installed / "Scripts")]))
     return run(command, *words, cwd=cwd, PYTHONPATH=str(installed))
 
 

@@ -31,7 +31,7 @@ def extras() -> Finding:
     value = ", ".join(there) or "none"
     if not others:
         return Finding("extras", value)
-    return Finding("extras", f"{value}; not {', '.join(others)}", f'pip install "{PROJECT}[{",".join(others)}]"')
+    return Finding("extras", f"{value}; not {', '.join(others)}", f'pip install "{PROJECT}[{others[0]}]" adds one')
 
 
 def starter() -> Finding:
