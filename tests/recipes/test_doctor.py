@@ -3,13 +3,14 @@
 import json
 
 import doctor
+from clipknight.caches import CACHES
 from clipknight.doctor import packages
 
 import pytest
 from huggingface_hub import constants
 
 NAMES = ["Python", "clipknight", "packages", "extras", "starter", "Java", "video", "HEIC", "disk"]
-NAMES += ["embeddings", "frames", "datasets", "hub cache", "torch", "device", "precision", "hub"]
+NAMES += [*CACHES, "hub cache", "torch", "device", "precision", "hub"]
 
 
 @pytest.fixture(autouse=True)

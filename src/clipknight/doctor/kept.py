@@ -52,7 +52,7 @@ def _clear(name: str) -> Cleared:
     for entry in [*own_entries(name)]:
         freed += size_of(entry)
         _delete(entry)
-    for inner in _folders(folder):  # a dataset's, where nothing else is in it
+    for inner in _folders(folder) if name == "embeddings" else ():  # a dataset's, where nothing else is in it
         for lock in inner.glob(".*.lock"):
             lock.unlink()
         if not any(inner.iterdir()):

@@ -36,7 +36,7 @@ def extras() -> Finding:
 
 def starter() -> Finding:
     """Whether the starter weights are there, whole."""
-    folder = existing(STARTER)
+    folder = existing(STARTER).absolute()
     try:
         manifest = check_pack(folder)
     except (OSError, ValueError) as error:
