@@ -4,27 +4,32 @@ The weights are fitted on valid, which no member may have trained on (a member t
 and no score printed here can tell). The ensemble's score is cross-fitted: each image is blended by weights fitted on
 folds that hold neither it nor an image with similar captions. Those out-of-fold rows are the run's valid predictions;
 its test predictions, and `predict.py`, use the weights fitted on all of valid. `--method bands` fits a weight for each
-member and band of the targets' principal components, in the same way; the table shows what that gains.
+member and band of the targets' principal components, in the same way; `--method gate` finds the weights of each image
+from how sure the members are of it and how they agree, and says how good the blend will be there. The table shows what
+either gains. `--also` joins images of another dataset to valid, so that a blend may suit photos of several kinds.
 
     python src/blend.py --members a b --run ensemble                                    # on the members' own dataset
     python src/blend.py --data input/flickr8k --members a b --method bands --run by_bands
     python src/blend.py --data input/flickr8k --members a b --weights 0.6 0.4 --run sixty_forty
+    python src/blend.py --members a refined b --method gate --also input/coco_photos --run any_photo
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from clipknight.devices import WorkerSettings
 from clipknight.embedding.settings import KeptDataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Cosine, Folds, Name, NonNegative
 from clipknight.settings import parse
 from clipknight.training.settings import RunSettings
 
-METHODS = ("weights", "bands")
+METHODS = ("weights", "bands", "gate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, SkippingSettings, KeptDataSettings):
+class Settings(RunSettings, WorkerSettings, SkippingSettings, KeptDataSettings):
     """Settings of blend.py"""
 
     data: str = ""
@@ -34,7 +39,10 @@ class Settings(RunSettings, SkippingSettings, KeptDataSettings):
     run: Name = "ensemble"
     """name of the run: outputs/<run>"""
     method: Literal[METHODS] = "weights"
-    """weights: one a member; bands: one a member and band of the targets' principal components"""
+    """weights: one a member; bands: one a member and band of the targets' principal components; gate: those that the
+    members' own rows speak for, of each image anew"""
+    also: list[str] = field(default_factory=list)
+    """further datasets, all captioned images of which join valid; to a gate each dataset counts as much"""
     weights: list[NonNegative] = field(default_factory=list)
     """one a member, instead of fitting them; scaled to sum 1"""
     folds: Folds = 5
@@ -46,11 +54,10 @@ class Settings(RunSettings, SkippingSettings, KeptDataSettings):
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
-from clipknight.embedding.captioned_dataset import CaptionedDataset
+from clipknight.embedding.captioned_dataset import CaptionedDataset, captioned_images, joined
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.ensemble.bands import FILE
-from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, score_table, with_bands, with_weights
-from clipknight.ensemble.members import aligned_members, open_members, valid_predictions
+from clipknight.ensemble.fitted_blend import FittedBlend, fit_blend, score_table, with_bands, with_gate, with_weights
+from clipknight.ensemble.members import aligned_members, open_members, predicted_too, valid_predictions
 from clipknight.files import atomic_file
 from clipknight.preparation import prepare_process
 from clipknight.training.run_datasets import description, with_dataset_of
@@ -74,8 +81,12 @@ def main(argv=None) -> float:
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     made_on = with_dataset_of(list(runs.values()), s)
     data = CaptionedDataset.of(made_on)
-    train, valid = data.split("train"), data.split("valid")
-    members = valid_predictions(runs, valid.dataset.ids)
+    train, parts = data.split("train"), [data.split("valid")]
+    members = valid_predictions(runs, parts[0].dataset.ids)
+    for place in s.also:
+        parts.append(captioned_images(place, made_on))
+        members = predicted_too(members, runs, parts[-1].dataset, s.device, s.workers)
+    valid = joined(parts)
     test = len(data.dataset.split("test"))
     test_members = aligned_members({name: run.predictions("test") for name, run in runs.items()}) if test else {}
 
@@ -87,37 +98,49 @@ def main(argv=None) -> float:
             fitted = fit_blend(vectors, valid, s.folds, s.similarity, s.seed)
             if s.method == "bands":
                 fitted = with_bands(fitted, vectors, train, valid)
+            elif s.method == "gate":
+                each_as_much = np.concatenate([np.full(len(part.dataset), 1 / len(part.dataset)) for part in parts])
+                fitted = with_gate(fitted, vectors, valid, each_as_much)
     table = score_table(fitted, members, train, valid)
 
-    run = save(fitted, members, test_members, table, valid, s, description(made_on))
+    run = save(fitted, members, test_members, table, parts, s, description(made_on))
     show(fitted, table, list(members), valid, run)
     return run.info["summary"]["avg_cos"]
 
 
 def save(
-    fitted: FittedBlend, members, test_members, table: pd.DataFrame, valid: CaptionedDataset, s: Settings, dataset: dict
+    fitted: FittedBlend,
+    members: Mapping[str, Embeddings],
+    test_members: Mapping[str, Embeddings],
+    table: pd.DataFrame,
+    parts: Sequence[CaptionedDataset],
+    s: Settings,
+    dataset: dict,
 ) -> Run:
     """The run: its weights, out-of-fold rows of valid, rows of test by what was fitted on all of valid, scores."""
-    ids, weights = valid.dataset.ids, [float(weight) for weight in fitted.weights]
+    ids, weights = next(iter(members.values())).ids, [float(weight) for weight in fitted.weights]
     info = {"members": list(members), "weights": weights, "weights_from": fitted.origin}
     run = Run.start(s.run, s, fitted.kind, overwrite=s.overwrite, **info, dataset=dataset)
-    if fitted.bands:
-        fitted.bands.save(run.folder / FILE)
-    run.save_predictions("valid", Embeddings(ids, fitted.rows, {"run": run.name, "blended": fitted.fitting}))
+    if fitted.mixer:
+        fitted.mixer.save(run.folder / fitted.mixer.file)
+    notes = {"run": run.name, "blended": fitted.fitting, **fitted.notes}
+    run.save_predictions("valid", valid := Embeddings(ids, fitted.rows, notes))
     if test_members:
         rows = fitted.predict([member.vectors for member in test_members.values()])
         test_ids = next(iter(test_members.values())).ids
-        run.save_predictions("test", Embeddings(test_ids, rows, {"run": run.name, **info}))
+        run.save_predictions("test", Embeddings(test_ids, rows, {"run": run.name, **info, **fitted.notes}))
     with atomic_file(run.folder / "scores.csv") as temporary:
         table.to_csv(temporary, index=False)
     for f, row in enumerate(() if fitted.fold is None else fitted.fold_weights):
-        by_band = {"bands": fitted.fold_bands[f].weights} if fitted.bands else {}
-        run.log(fold=f, images=int((fitted.fold == f).sum()), weights=row.tolist(), **by_band)
+        mixed = {fitted.kind: fitted.fold_mixers[f].weights} if fitted.mixer else {}
+        run.log(fold=f, images=int((fitted.fold == f).sum()), weights=row.tolist(), **mixed)
     score = float(table["avg_cos"].iloc[-1])
     run.log(avg_cos=score)
     scores = dict(zip(members, table["avg_cos"].tolist()))
-    counts = {"valid_images": len(ids), "valid_pairs": len(valid.targets)}
-    run.finish(avg_cos=score, **counts, members=scores, weights=dict(zip(members, weights)))
+    counts = {"valid_images": len(ids), "valid_pairs": sum(len(part.targets) for part in parts)}
+    by_dataset = {part.dataset.name: part.avg_cos(valid) for part in parts} if s.also else {}
+    more = {"members": scores, "weights": dict(zip(members, weights)), "by_dataset": by_dataset}
+    run.finish(avg_cos=score, **counts, **{name: value for name, value in more.items() if value})
     return run
 
 
@@ -130,8 +153,11 @@ def show(fitted: FittedBlend, table: pd.DataFrame, members: list[str], valid: Ca
     if fitted.fold is not None:
         spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fitted.fold_weights.T))
         print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fitted.fold)))}")
-    if fitted.bands:
-        print("  bands: " + ", ".join(f"{name} {weights}" for name, weights in fitted.bands.weights.items()))
+    if fitted.mixer:
+        found = ", ".join(f"{name} {weights}" for name, weights in fitted.mixer.weights.items())
+        print(f"  {fitted.kind}: {found}")
+    for name, value in run.info["summary"].get("by_dataset", {}).items():
+        print(f"  the blend on {name}: {value:.4f}")
     best = table[: len(members)].loc[table["avg_cos"][: len(members)].idxmax()]
     gain = table["avg_cos"].iloc[-1] - best["avg_cos"]
     print(f"gain over the best member ({best['member']}): {gain:+.4f} -> {run.folder}")

@@ -71,7 +71,8 @@ class Settings(DeviceSettings, WorkerSettings, PrecisionSettings, BackendSetting
     max_tokens: Few = 0
     """longest caption; 0 for the method's: 40, maccap 16"""
     out: Name = field(default_factory=lambda: str(outputs() / "captions.csv"))
-    """.csv (image,caption) or .json (image_id, caption, neighbours); of one clip's shots .srt or .vtt, subtitles"""
+    """.csv (image,caption) or .json (image_id, caption, neighbours), with a confidence where the run has one; of one
+    clip's shots .srt or .vtt, subtitles"""
     html: str = "auto"
     """page of pictures and captions; auto: beside --out; none"""
     skip_unreadable: bool = False
@@ -134,23 +135,27 @@ def main(argv=None) -> pd.DataFrame:
     start = time.perf_counter()
     regions, items = captioner.method.regions, []
     rows = source.of_split(media.dataset, s.split, s.workers, s.skip_unreadable, regions)
+    confidences = media.confidences(rows)
     for name, text, near in media.captioned(captioner, rows, options):
         shown = {"pictures": media.pictures(name), "references": media.references.get(name)}
+        shown["note"] = str(confidences.get(name, ""))
         items.append(Captioned(path=name, caption=text, neighbours=near, **shown))
     seconds = time.perf_counter() - start
 
     captions = {item.path: item.caption for item in items}
     reasons = {item.path: {"neighbours": item.neighbours, "pictures": item.pictures} for item in items}
+    expected = {name: round(confidences[name].expected, 4) for name in captions if confidences}
     if Path(s.out).suffix in SUBTITLES:
         write_subtitles([(shot, captions[name]) for name, shot in media.shots.items()], s.out)
     else:
-        write_captions(captions, s.out, reasons)
+        write_captions(captions, s.out, reasons, expected)
     if page:
         corpus = captioner.retriever.corpus
         summary = f"Embeddings from {source.name}; retrieved from {len(corpus):,} captions of {corpus.name}."
         write_gallery(page, f"Captions by {run.name}", summary, items)
     for item in items[:PRINTED]:
-        print(f"{shortened(item.path, LONGEST)}: {shortened(item.caption, LONGEST)}")
+        note = f" ({item.note})" if item.note else ""
+        print(f"{shortened(item.path, LONGEST)}: {shortened(item.caption, LONGEST)}{note}")
     images = counted(len(items) - len(media.clips), "image")
     videos = counted(len(media.clips), "shot" if s.every else "video")
     print(f"{images} and {videos} in {seconds:.1f} s -> {', '.join(filter(None, (s.out, page)))}")

@@ -62,7 +62,7 @@ def main(argv=None) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", f"clipknight-{run.folder.name}".lower()).strip("-")[:40]
     with atomic_folder(out) as folder:
         (folder / "dataset").mkdir()
-        found = write_pack(run, folder / "dataset" / "pack", s.half, device=s.device)
+        found = write_pack(run, folder / "dataset" / "pack", 16 if s.half else 32, device=s.device)
         wheels = write_wheels(folder / "dataset" / "pack", folder / "dataset" / "wheels", s.python)
         write_metadata(folder, s.user, slug, s.competition)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

@@ -26,6 +26,8 @@ class Settings(DeviceSettings):
     """folder of the pack"""
     half: bool = False
     """store weights, keys and vectors in 16 bits; refused where predictions then differ by a cosine below .9999"""
+    eight_bits: bool = False
+    """the same, and store the vectors of captions and images, which are looked up, in 8 bits; refused below .995"""
     from_: str = ""
     """of a run that captions: what embeds for it, a run or an encoder, in place of its own"""
     corpus: list[str] = field(default_factory=list)
@@ -72,7 +74,7 @@ def main(argv=None) -> Path:
     run = Run.open(s.run)
     check_output("--out", out, (), *run.files)
     corpus = CorpusChoice(s.corpus, share=s.corpus_share)
-    found = write_pack(run, out, s.half, corpus, s.from_, s.license, s.device)
+    found = write_pack(run, out, 8 if s.eight_bits else 16 if s.half else 32, corpus, s.from_, s.license, s.device)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{run.name} and its pack, {found}")
     print(f"{size / 1e6:.1f} MB -> {out}")

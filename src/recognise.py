@@ -1,7 +1,8 @@
 """Make the concepts member: it predicts a photo's embedding from what a classifier recognises in it (ConSE).
 
 Nothing is trained, and no captioned photo is needed: the prediction is the mean embedding of the texts "a photo of a
-CONCEPT", weighted by how probable each concept is (Norouzi et al. 2014). Beside Model A it helps with photos that
+CONCEPT", weighted by how probable each concept is (Norouzi et al. 2014). With --corpus a concept is instead the mean
+of the captions nearest to that text: what people say where they see it. Beside Model A it helps with photos that
 training did not see. It is a member of a blend like any other.
 
     python src/recognise.py --data input/flickr8k --run concepts
@@ -9,13 +10,13 @@ training did not see. It is a member of a blend like any other.
     python src/recognise.py --data input/flickr8k --encoder ViT-L-14:openai --vocabulary nouns.txt --run concepts_clip
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from clipknight.devices import BackendSettings, PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import FEATURES, OFFLINE, DataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
-from clipknight.ranges import Name, PositiveCount
+from clipknight.ranges import Name, PositiveCount, PositiveShare
 from clipknight.settings import parse
 from clipknight.training.settings import RunSettings
 
@@ -36,6 +37,14 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, 
     """the most probable concepts, which alone count"""
     prompt: str = "a photo of a {}"
     """text whose embedding stands for a concept"""
+    corpus: list[str] = field(default_factory=list)
+    """captions, the nearest of which stand for a concept in place of that text: datasets, coco, files of captions"""
+    corpus_separator: str = ""
+    """what parts several captions on one line of a text file"""
+    corpus_share: PositiveShare = 1.0
+    """share of the corpus' images whose captions are kept, drawn by the seed"""
+    corpus_neighbors: PositiveCount = 20
+    """captions that stand for a concept"""
 
 
 if __name__ == "__main__":
@@ -43,13 +52,17 @@ if __name__ == "__main__":
 
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.corpora import corpus_embeddings, read_corpus
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.recognition import classifier, read_vocabulary, zero_shot
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.ensemble.concepts import Concepts
+from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.predictors import save_split_predictions
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
+
+import numpy as np
 
 
 @user_errors
@@ -67,7 +80,7 @@ def main(argv=None) -> float:
     run = Run.start(s.run, s, "concepts", overwrite=s.overwrite, encoder_fingerprint=encoder.fingerprint("visual"))
     texts = [s.prompt.format(concept) for concept in known.concepts]
     vectors = load_target_encoder(s.target_encoder, s.device).encode(texts, batch_size=128, show_progress_bar=False)
-    Concepts(known, unit(vectors), s.top).to_folder(run.folder / "best")
+    Concepts(known, as_captions(unit(vectors), s) if s.corpus else unit(vectors), s.top).to_folder(run.folder / "best")
 
     save_split_predictions(run, data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))
@@ -79,6 +92,13 @@ def main(argv=None) -> float:
         f"{len(texts):,} concepts -> {run.folder}"
     )
     return score
+
+
+def as_captions(vectors: np.ndarray, s: Settings) -> np.ndarray:
+    """Unit rows of the captions nearest to each of `vectors` (C, T), averaged."""
+    corpus = read_corpus(s.corpus, s.corpus_separator, s.columns, s.seed).share(s.corpus_share, s.seed)
+    captions = corpus_embeddings(corpus, "target", s.target_encoder, s.device).vectors
+    return DistanceWeightedKNN(min(s.corpus_neighbors, len(captions))).fit(captions, captions).predict(vectors)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 This is Model B whose query is another run's prediction, so it needs no training and no images. With captions of
 another domain (--corpus) it adapts a run to that domain: a run trained on Flickr8k and refined among COCO's captions
-predicts photos of any kind better.
+predicts photos of any kind better. What all of a run's predictions have in common is its own domain's (--centre leaves
+some of it out). In a blend a row counts the less, the less the captions near it agree.
 
     python src/refine.py --data input/flickr8k --from a --run a_refined
     python src/refine.py --data input/flickr8k --from ensemble --run for_any_photo --corpus coco --corpus_share 0.05
@@ -15,7 +16,7 @@ from clipknight.devices import BackendSettings
 from clipknight.embedding.settings import KeptDataSettings, SkippingSettings
 from clipknight.ensemble.settings import INDEX_PARAMS
 from clipknight.errors import parse_early, user_errors
-from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveShare
+from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveShare, Share
 from clipknight.settings import parse
 from clipknight.training.settings import RunSettings
 
@@ -40,6 +41,8 @@ class Settings(RunSettings, BackendSettings, SkippingSettings, KeptDataSettings)
     """p in the weight 1 / (d^p + delta)"""
     delta: Positive = 1e-4
     """what keeps the weight of a twin finite"""
+    centre: Share = 0.0
+    """share of the mean prediction for valid that is taken off each before it is refined"""
     index: Literal[tuple(INDEX_PARAMS)] = "exact"
     """exact, or the approximate ivf and hnsw, whose recall is then measured"""
 
@@ -50,7 +53,7 @@ if __name__ == "__main__":
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.corpora import Corpus, corpus_embeddings, read_corpus
 from clipknight.ensemble.knn import DistanceWeightedKNN
-from clipknight.ensemble.refined import refined
+from clipknight.ensemble.refined import refined, save_shift
 from clipknight.ensemble.saved_knn import save_knn
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
@@ -72,14 +75,17 @@ def main(argv=None) -> float:
     captions = corpus_embeddings(corpus, "target", s.target_encoder, s.device).vectors
 
     run = Run.start(s.run, s, "refined", overwrite=s.overwrite)
-    knn = DistanceWeightedKNN(min(s.n_neighbors, len(captions)), power=s.power, delta=s.delta, index=s.index)
+    formula = {"power": s.power, "delta": s.delta, "unit_output": False}
+    knn = DistanceWeightedKNN(min(s.n_neighbors, len(captions)), **formula, index=s.index)
     save_knn(knn.fit(captions, captions), run.folder / "best")
+    shift = s.centre * source.predictions("valid").vectors.mean(axis=0)
+    save_shift(shift, run.folder / "best")
     if s.index != "exact":
         print(f"{s.index} index: recall@{knn.n_neighbors} {knn.recall():.4f} against exact search")
 
     # What the source has saved, not predicted anew: an ensemble's rows of valid are its out-of-fold ones.
     for split in source.predicted_splits:
-        run.save_predictions(split, refined(knn, source.predictions(split), run.name))
+        run.save_predictions(split, refined(knn, source.predictions(split), shift, run.name))
     before, score = (valid.avg_cos(rows.predictions("valid")) for rows in (source, run))
     run.log(avg_cos=score, before=before)
     counts = {"valid_images": len(valid.dataset), "valid_pairs": len(valid.targets), "corpus_captions": len(corpus)}

@@ -4,6 +4,7 @@ python src/score.py submission --submission outputs/submission.csv --captions te
 python src/score.py captions --candidates outputs/captions.csv --references input/flickr8k/captions.txt --allow_partial
 python src/score.py table outputs/study/*.json --out outputs/study/table.md
 python src/score.py seeds configs/table1/table.yaml --out outputs/table1/table.md
+python src/score.py coverage --candidates outputs/captions.csv --references input/flickr8k/captions.txt --allow_partial
 python src/score.py ladder flickr8k/b_frozen flickr8k/a flickr8k/ensemble --out outputs/flickr8k/ladder.json
 """
 
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from clipknight.errors import early, user_errors
 from clipknight.messages import as_typed
-from clipknight.plots.settings import LadderSettings
+from clipknight.plots.settings import CoverageSettings, LadderSettings
 from clipknight.scoring.settings import CaptionSettings, ScoreTableSettings, SeedTableSettings, SubmissionSettings
 from clipknight.settings import parse
 
@@ -38,6 +39,7 @@ COMMANDS = {
         SeedTableSettings,
         "rows",
     ),
+    "coverage": Command("what confidences are worth: CIDEr of the most confident captions", CoverageSettings),
     "ladder": Command(
         "the way up: each run's valid Avg-Cos, and what it gained over the one before", LadderSettings, "runs"
     ),
@@ -61,6 +63,7 @@ def parse_command(argv=None):
 if __name__ == "__main__":
     early(parse_command)  # --help and typos, before the parts load
 
+from clipknight.plots.coverage import coverage_of_captions
 from clipknight.plots.ladder import ladder_of_runs
 from clipknight.preparation import prepare_process
 from clipknight.scoring.file_scores import score_captions, score_submission
@@ -74,6 +77,7 @@ SCORES = {
     "captions": score_captions,
     "table": table_of_scores,
     "seeds": table_of_seeds,
+    "coverage": coverage_of_captions,
     "ladder": ladder_of_runs,
 }
 

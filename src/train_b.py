@@ -40,6 +40,8 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, 
     """what keeps the weight of a twin finite"""
     index: Literal[tuple(INDEX_PARAMS)] = "exact"
     """exact, or the approximate ivf and hnsw, whose recall is then measured"""
+    row_length: Literal["one", "agreement"] = "one"
+    """one; or agreement: the less the neighbours agree, the shorter a row is, and the less it counts in a blend"""
     flip_tta: bool = False
     """predict the mean of what is said of an image and of its mirror image; encodes twice as much"""
     tta_sizes: list[PositiveFew] = field(default_factory=list)
@@ -78,7 +80,8 @@ def main(argv=None) -> float:
         raise ValueError(f"--n_neighbors {s.n_neighbors:,} is more than there are, {len(keys):,}: leave it out for all")
     fingerprint = encoder.fingerprint("visual")
     run = Run.start(s.run, s, "model_b", overwrite=s.overwrite, encoder_fingerprint=fingerprint)
-    knn = DistanceWeightedKNN(s.n_neighbors, power=s.power, delta=s.delta, index=s.index)
+    formula = {"power": s.power, "delta": s.delta, "unit_output": s.row_length == "one"}
+    knn = DistanceWeightedKNN(s.n_neighbors, **formula, index=s.index)
     knn.fit(keys, values)
     save_knn(knn, run.folder / "best")
     if s.index != "exact":

@@ -2,7 +2,7 @@
 
 from clipknight.captioning.media_set import MediaSet
 from clipknight.data.datasets import listed_images
-from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.embeddings import UNFAMILIAR, Embeddings
 
 import numpy as np
 import pytest
@@ -34,6 +34,17 @@ def test_without_sub_regions_and_of_one_kind_alone(media):
     assert names == NAMES
     ((names, vectors, _),) = media.grouped(rows.aligned_to([name for name in NAMES if "-" in name]))
     assert names == list(CLIPS) and vectors.shape == (2, 2, 4)
+
+
+def test_how_sure_of_each_image_and_video_a_run_is(media):
+    rows = np.eye(6, 4, dtype=np.float32) * 0.4
+    rows[0], rows[4:] = [0, 0.7, 0, 0], [[0.3, 0, 0, 0], [0.1, 0, 0, 0]]
+    assert media.confidences(Embeddings(NAMES, rows)) == {}  # of most runs the length says nothing
+    found = media.confidences(Embeddings(NAMES, rows, {UNFAMILIAR: 0.25}))
+    assert found["a.png"].expected == pytest.approx(0.7) and not found["a.png"].unfamiliar
+    assert found["w.mp4"].expected == pytest.approx(0.2) and found["w.mp4"].unfamiliar
+    assert str(found["a.png"]) == "confidence 0.70"
+    assert str(found["w.mp4"]) == "confidence 0.20, unlike anything it has seen"
 
 
 def test_pictures(media):

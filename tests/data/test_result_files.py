@@ -141,6 +141,17 @@ def test_known_files(name):
     assert (len(counts), counts.min()) == ((1000, 5) if "coco" in name else (5, 29))
 
 
+def test_confidences_are_a_third_column(tmp_path):
+    captions, sure = {"a.jpg": "a dog", "b.jpg": "a cat"}, {"a.jpg": 0.61, "b.jpg": 0.4}
+    write_captions(captions, tmp_path / "c.csv", confidences=sure)
+    assert (tmp_path / "c.csv").read_text(
+        encoding="utf-8"
+    ) == "image,caption,confidence\na.jpg,a dog,0.61\nb.jpg,a cat,0.4\n"
+    assert read_captions(tmp_path / "c.csv")["caption"].tolist() == ["a dog", "a cat"]
+    write_captions(captions, tmp_path / "c.json", confidences=sure)
+    assert json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))[1]["confidence"] == 0.4
+
+
 def test_written_captions_are_read_again(tmp_path):
     captions = {"a.jpg": 'A "red" dog, running', "b.jpg": "two cats"}
     for name in ("captions.csv", "captions.json"):

@@ -238,6 +238,17 @@ def test_a_share_is_of_whole_images_and_seeded(forty):
     assert half.captions.index.tolist() == list(range(len(half)))
 
 
+def test_a_source_names_the_share_of_it_that_is_taken(tmp_path):
+    lines = "".join(f"caption {i}{j}\t{i}\n" for i in range(40) for j in range(2))
+    file = write(tmp_path / "lines.txt", lines)
+    part, whole = read_corpus([f"{file}@0.25"], seed=3), read_corpus([file], seed=3)
+    assert part.captions.equals(whole.share(0.25, seed=3).captions)
+    both = read_corpus([f"{file}@.5", write(tmp_path / "more@1.txt", "one")], seed=3)
+    assert both.name == "lines+more@1" and len(both) == 41
+    with pytest.raises(ValueError, match="above 0 and at most 1, not 1.5"):
+        read_corpus([f"{file}@1.5"])
+
+
 def test_all_and_one_image(forty):
     assert forty.share(1) is forty
     assert len(set(forty.share(1e-6).captions["id"])) == 1

@@ -4,7 +4,6 @@ from dataclasses import make_dataclass
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble import predictors
 from clipknight.ensemble.bands import (
-    FILE,
     BandBlend,
     BandPredictor,
     cross_fitted_bands,
@@ -132,11 +131,11 @@ def test_the_predictor_blends_by_bands_what_its_members_predict(tmp_path, monkey
         Run.start(name, settings, "member")
     run = Run.start("both", settings, "bands", members=["a", "b"], weights=[0.3, 0.7])
     bands = fit_bands(members, target_sums, components, [4])
-    bands.save(run.folder / FILE)
+    bands.save(run.folder / BandBlend.file)
     predictor = load_predictor(run, "cpu")
     assert isinstance(predictor, BandPredictor)
     np.testing.assert_allclose(predictor.predict("images").vectors, bands.predict(members), atol=1e-5)
-    fit_bands([*members, members[0]], target_sums, components, [4]).save(run.folder / FILE)
+    fit_bands([*members, members[0]], target_sums, components, [4]).save(run.folder / BandBlend.file)
     with pytest.raises(ValueError, match="stacker.safetensors blends 3 members, the run has 2: make the run again"):
         load_predictor(run, "cpu")
 

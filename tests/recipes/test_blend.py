@@ -1,11 +1,13 @@
 from dataclasses import make_dataclass
+from pathlib import Path
 
 from blend import main
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.splits import similarity_groups
-from clipknight.ensemble.bands import FILE, BandBlend, BandPredictor
+from clipknight.ensemble.bands import BandBlend, BandPredictor
 from clipknight.ensemble.blending import BlendPredictor, blend, cross_fitted
+from clipknight.ensemble.gate import Gate
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.training.runs import Run
 
@@ -69,10 +71,43 @@ def test_bands_beside_the_weights(argv, data, capsys):
     assert table["ensemble (cross-fitted, 3 folds)"] == pytest.approx(valid.avg_cos(blended))
     assert table["bands (cross-fitted, 3 folds)"] == score == run.info["summary"]["avg_cos"]
     assert score == pytest.approx(valid.avg_cos(run.predictions("valid")))
-    bands = BandBlend.load(run.folder / FILE)
+    bands = BandBlend.load(run.folder / BandBlend.file)
     np.testing.assert_array_equal(run.predictions("test").vectors, bands.predict(vectors("test")))
     assert "  bands: " in printed and all(f"{name} {weights}" in printed for name, weights in bands.weights.items())
     assert all(event["bands"].keys() == bands.weights.keys() for event in run.events() if "fold" in event)
+
+
+def test_a_gate_beside_the_weights(argv, data, capsys):
+    score = main(argv("gate", "--method=gate"))
+    printed, run, valid = capsys.readouterr().out, Run.open("blend/gate"), data.split("valid")
+    rows = run.predictions("valid")
+    assert run.kind == "gate" and score == pytest.approx(valid.avg_cos(rows))
+    gate = Gate.load(run.folder / Gate.file)
+    np.testing.assert_allclose(run.predictions("test").vectors, gate.predict(vectors("test")), atol=1e-5)
+    assert rows.meta["unfamiliar"] == pytest.approx(gate.unfamiliar) and "  gate: mean shares [" in printed
+
+
+def test_images_of_another_dataset_join_valid(argv, data, coloured, tmp_path, monkeypatch, capsys):
+    """The members predict them; each dataset's score is printed and kept."""
+    (tmp_path / "others").mkdir()
+    some = data.dataset.split("train").first(12)
+    captions = some.captions.assign(image=some.captions["id"].map(lambda name: f"other-{name}.png"))
+    for name, path in zip(some.images["id"], some.images["path"]):
+        (tmp_path / "others" / f"other-{name}.png").write_bytes(Path(path).read_bytes())
+    captions[["image", "caption"]].to_csv(tmp_path / "others" / "captions.csv", index=False)
+    draw = np.random.default_rng(1)
+
+    def predicted(self, dataset, **options):
+        return Embeddings(dataset.ids, draw.standard_normal((len(dataset), 24)).astype(np.float32))
+
+    monkeypatch.setattr(BlendPredictor, "__init__", lambda self, run, device: None)  # the members are mere rows here
+    monkeypatch.setattr(BlendPredictor, "predict", predicted)
+    main(argv("two-kinds", "--method=gate", f"--also={tmp_path / 'others'}", "--workers=0"))
+    run = Run.open("blend/two-kinds")
+    assert len(run.predictions("valid")) == len(data.split("valid").dataset) + 12
+    by_dataset = run.info["summary"]["by_dataset"]
+    assert by_dataset[data.dataset.name] == pytest.approx(data.split("valid").avg_cos(run.predictions("valid")))
+    assert f"  the blend on others: {by_dataset['others']:.4f}" in capsys.readouterr().out
 
 
 def test_the_runs_predictor_blends_by_bands(argv, monkeypatch):
@@ -89,7 +124,7 @@ def test_the_runs_predictor_blends_by_bands(argv, monkeypatch):
 
 
 def test_choices_that_make_no_sense_are_refused(argv):
-    with pytest.raises(SystemExit, match="--method boosting is not allowed: give one of weights, bands"):
+    with pytest.raises(SystemExit, match="--method boosting is not allowed: give one of weights, bands, gate"):
         main(argv("typo", "--method=boosting"))
     with pytest.raises(SystemExit, match="--weights leave --method bands nothing to fit"):
         main(argv("both", "--method=bands", "--weights", "0.5", "0.5"))

@@ -127,7 +127,7 @@ def test_a_knight_captions_as_the_run_does(packed_knight, knight_run, ensemble, 
 def test_in_16_bits_nearly_the_same(ensemble, colour_encoder, tmp_path, capsys):
     out = pack.main([f"--run={ensemble.name}", f"--out={tmp_path / 'half'}", "--half", "--device=cpu"])
     manifest = check_pack(out, every_byte=True)
-    assert manifest["half"] and 0.9999 <= manifest["agreement"]["cosine"] and not manifest["agreement"]["equal"]
+    assert manifest["bits"] == 16 and 0.9999 <= manifest["agreement"]["cosine"] and not manifest["agreement"]["equal"]
     packed = [file for file in out.rglob("*.safetensors") if colour_encoder.name not in file.parts]
     weights = [tensor for file in packed for tensor in load_file(file).values()]
     assert weights and not any(tensor.dtype == torch.float32 and tensor.ndim > 1 for tensor in weights)

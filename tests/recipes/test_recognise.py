@@ -42,6 +42,15 @@ def test_a_clip_recognises_the_words_of_a_vocabulary(argv, coloured, colour_clip
     np.testing.assert_allclose(unit(run.predictions("valid").vectors), unit(expected), atol=1e-5)
 
 
+def test_captions_near_a_concept_stand_for_it(argv, colour_encoder, tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a red thing\na red one\n", encoding="utf-8")
+    main(argv("captions", f"--corpus={corpus}", "--corpus_neighbors=9"))
+    rows = unit(Run.open("concepts/captions").predictions("valid").vectors)
+    captions = unit(load_target_encoder(str(colour_encoder), "cpu").encode(["a red thing", "a red one"]))
+    assert np.ptp(rows, axis=0).max() < 0.05 and (rows @ captions.mean(axis=0)).min() > 0.95
+
+
 def test_the_run_predicts_again(argv, coloured, colour_encoder):
     main(argv("again"))
     run, data = Run.open("concepts/again"), CaptionedDataset.read(coloured, str(colour_encoder), "cpu")

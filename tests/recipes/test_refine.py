@@ -26,10 +26,23 @@ def test_each_row_becomes_the_mean_of_the_training_captions_near_it(argv, data, 
     score = main(argv("own", "--n_neighbors=5"))
     run, source = Run.open("refined/own"), Run.open(image_run)
     captions = data.split("train").targets.vectors
-    expected = DistanceWeightedKNN(5).fit(captions, captions).predict(source.predictions("valid").vectors)
+    expected = (
+        DistanceWeightedKNN(5, unit_output=False).fit(captions, captions).predict(source.predictions("valid").vectors)
+    )
     np.testing.assert_allclose(run.predictions("valid").vectors, expected, atol=1e-6)
     assert score == data.split("valid").avg_cos(run.predictions("valid"))
     assert run.predictions("test").ids.tolist() == source.predictions("test").ids.tolist()
+
+
+def test_what_predictions_have_in_common_is_taken_off_first(argv, data, image_run):
+    main(argv("centred", "--n_neighbors=5", "--centre=0.5"))
+    run, rows = Run.open("refined/centred"), Run.open(image_run).predictions("valid").vectors
+    captions = data.split("train").targets.vectors
+    knn = DistanceWeightedKNN(5, unit_output=False).fit(captions, captions)
+    expected = knn.predict(rows - 0.5 * rows.mean(axis=0))
+    np.testing.assert_allclose(run.predictions("valid").vectors, expected, atol=1e-5)
+    again = load_predictor(run, "cpu").predict(data.dataset.split("valid"), workers=0)
+    np.testing.assert_allclose(again.vectors, run.predictions("valid").aligned_to(again.ids).vectors, atol=1e-5)
 
 
 def test_other_captions_are_those_of_another_domain(argv, data, tmp_path):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from clipknight.captioning.media_set import Confidence
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.predictors import Predictor
@@ -23,16 +24,23 @@ class Explanation:
     neighbours: pd.DataFrame
     members: pd.DataFrame
     concepts: pd.DataFrame
+    expected: Confidence | None = None
 
     @property
     def confidence(self) -> float:
-        """The cosine of the nearest caption: of all that is known beforehand, it goes best with the true score."""
-        return float(self.neighbours["cosine"].iloc[0])
+        """The cosine to expect to a person's caption, where the model says it; else that of the nearest caption."""
+        return self.expected.expected if self.expected else float(self.neighbours["cosine"].iloc[0])
+
+    @property
+    def unfamiliar(self) -> bool:
+        """Whether the image is unlike those that the model's confidence was fitted on."""
+        return bool(self.expected and self.expected.unfamiliar)
 
     def __str__(self) -> str:
         tables = (table for table in (self.neighbours, self.members, self.concepts) if len(table))
         rows = [f"  {number:.3f}  {name}" for table in tables for name, number in table.itertuples(index=False)]
-        return "\n".join([f"{self.image}: {self.caption}", *rows])
+        note = f" ({self.expected})" if self.expected else ""
+        return "\n".join([f"{self.image}: {self.caption}{note}", *rows])
 
 
 def cosines_of_members(predictor: Predictor | None, prediction: Embeddings, dataset: Dataset) -> pd.DataFrame:

@@ -73,7 +73,7 @@ class Model:
         skip_unreadable: bool = False,
         progress: bool = True,
     ) -> pd.DataFrame:
-        """Rows of image and caption, for images and videos, as caption.py has them.
+        """Rows of image and caption, and of confidence where the model has one, for images and videos as in caption.py.
 
         `frames` are looked at of a video. `every` ("5s", "scenes") cuts it into shots, which have rows of their own,
         called as in "clip.mp4#t=5,10". Of `num_beams`, `rerank` (candidates to choose among) and `max_tokens`, 0 is
@@ -82,18 +82,20 @@ class Model:
         captioner = self.captioner
         options = captioner.method.options.but(num_beams=num_beams, rerank=rerank, max_new_tokens=max_tokens)
 
-        def captions(files: dict[str, str]) -> list[tuple[str, str]]:
+        def captions(files: dict[str, str]) -> list[tuple]:
             media = MediaSet.of_files(files, frames, self.workers, skip_unreadable, every)
             if not len(media.dataset):  # videos alone, which cannot be read
                 return []
             rows = self.source.embeddings(media.dataset, self.workers, skip_unreadable, captioner.method.regions)
             texts = {name: text for name, text, _ in media.captioned(captioner, rows, options)}
+            sure = {name: (each.expected,) for name, each in media.confidences(rows).items()}
             order = [part for name in files for part in media.cut.get(name, [name])]
-            return [(part, texts[part]) for part in order if part in texts]
+            return [(part, texts[part], *sure.get(part, ())) for part in order if part in texts]
 
         found = self._of_each_batch(named_images(images), captions, skip_unreadable, progress)
         rows = [row for part in found for row in part]
-        return pd.DataFrame(rows, columns=["image", "caption"], dtype="str")
+        table = pd.DataFrame(rows, columns=["image", "caption", "confidence"][: len(rows[0])])
+        return table.astype({"image": "str", "caption": "str"})
 
     def explain(self, image: Input, *, concepts: int = 3) -> Explanation:
         """An image's caption with the captions nearest to it, what each member says, and concepts if one knows some."""
@@ -104,9 +106,8 @@ class Model:
             rows = self.source.embeddings(dataset, 0, regions=captioner.method.regions)
             ((name, text, near),) = media.captioned(captioner, rows)
             members = cosines_of_members(predictor, rows, dataset)
-            return Explanation(
-                name, text, nearest_captions(near), members, recognised_concepts(predictor, dataset, concepts)
-            )
+            known = recognised_concepts(predictor, dataset, concepts)
+            return Explanation(name, text, nearest_captions(near), members, known, media.confidences(rows).get(name))
 
     def answer(
         self, image: Input, question: str, *, choices: Sequence[str] = (), captions: int = 5, max_tokens: int = 10

@@ -10,11 +10,22 @@ from clipknight.data.media import find_media
 from clipknight.data.shots import shots_by_path
 from clipknight.data.video_timeline import Shot
 from clipknight.data.videos import frame_files, is_video
-from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.embeddings import UNFAMILIAR, Embeddings
 from clipknight.training.run_datasets import dataset_of, images_of_split
 from clipknight.training.runs import Run
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """`expected`: the cosine to a person's caption that is expected; `unfamiliar`: lower than of nearly all photos."""
+
+    expected: float
+    unfamiliar: bool
+
+    def __str__(self) -> str:
+        return f"confidence {self.expected:.2f}" + ", unlike anything it has seen" * self.unfamiliar
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +123,16 @@ class MediaSet:
         for name in self.shots:
             parts.setdefault(name.rpartition("#t=")[0], []).append(name)
         return parts
+
+    def confidences(self, rows: Embeddings) -> dict[str, Confidence]:
+        """Of each image in `rows` and of each video, if what gave the rows is sure of some and unsure of others."""
+        if (least := rows.meta.get(UNFAMILIAR)) is None:
+            return {}
+        lengths = dict(zip(rows.ids, np.linalg.norm(rows.vectors, axis=1), strict=True))
+        known = {name: float(lengths[name]) for name in lengths} | {
+            name: float(np.mean([lengths[frame] for frame in frames])) for name, frames in self.clips.items()
+        }
+        return {name: Confidence(value, value < least) for name, value in known.items()}
 
     def pictures(self, name: str) -> list[str]:
         """The path of an image, or those of a video's frames."""

@@ -56,14 +56,25 @@ def read_captions(path: str | Path) -> pd.DataFrame:
     return rows
 
 
-def write_captions(captions: Mapping[str, str], path: str | Path, reasons: Mapping[str, dict] | None = None) -> None:
-    """Captions by image or video name: CSV of image,caption, or COCO's JSON of results, which go on with `reasons`."""
+def write_captions(
+    captions: Mapping[str, str],
+    path: str | Path,
+    reasons: Mapping[str, dict] | None = None,
+    confidences: Mapping[str, float] | None = None,
+) -> None:
+    """Captions by image or video name: CSV of image,caption, or COCO's JSON of results, which go on with `reasons`.
+
+    Both have a `confidence` too, if there are `confidences`.
+    """
+    more = {name: {"confidence": confidences[name]} for name in captions} if confidences else {}
     with atomic_file(path) as temporary:
         if Path(path).suffix == ".csv":
-            pd.DataFrame({"image": list(captions), "caption": list(captions.values())}).to_csv(temporary, index=False)
+            rows = [{"image": name, "caption": caption, **more.get(name, {})} for name, caption in captions.items()]
+            columns = ["image", "caption", "confidence"][: 3 if more else 2]
+            pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False)
             return
         results = [
-            {"image_id": name, "caption": caption, **(reasons or {}).get(name, {})}
+            {"image_id": name, "caption": caption, **more.get(name, {}), **(reasons or {}).get(name, {})}
             for name, caption in captions.items()
         ]
         temporary.write_text(json.dumps(results, ensure_ascii=False, indent=1), encoding="utf-8")

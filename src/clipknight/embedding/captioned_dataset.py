@@ -1,6 +1,7 @@
 """A dataset together with what its captions mean: one target (M, 384) for each caption."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.processes import in_main_process
 
 import numpy as np
+import pandas as pd
+
+TABLES = ("images", "captions")  # of a dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +133,21 @@ class CaptionedDataset:
         image_of = self.image_of_caption
         counts = np.bincount(image_of, minlength=len(self.dataset))
         return np.searchsorted(image_of, np.arange(len(counts))) + draw.integers(counts)
+
+
+def captioned_images(data: str | Path, s: DataSettings) -> CaptionedDataset:
+    """All captioned images of a further dataset, whichever split they are in; what is not its own is as in `s`."""
+    whole = CaptionedDataset.read(data, s.target_encoder, s.device, s.seed, s.columns.for_another())
+    bare = whole.dataset.images["id"][~among(whole.dataset.images["id"], whole.dataset.captions["id"])]
+    return dataclasses.replace(whole, dataset=whole.dataset.require_images().without(bare))
+
+
+def joined(parts: Sequence[CaptionedDataset]) -> CaptionedDataset:
+    """All images of `parts`, one after the other. ValueError for ids that two of them have."""
+    first = parts[0]
+    tables = (pd.concat([getattr(part.dataset, name) for part in parts], ignore_index=True) for name in TABLES)
+    dataset = dataclasses.replace(first.dataset, **dict(zip(TABLES, tables)))
+    return dataclasses.replace(first, dataset=dataset, targets=concatenate([part.targets for part in parts]))
 
 
 def without_unreadable(dataset: Dataset) -> Dataset:

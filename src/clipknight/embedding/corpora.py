@@ -4,11 +4,14 @@
 `coco`                   COCO's 414,113 training captions (CC BY 4.0), which come inside the package pycocoevalcap
 `captions.csv`           a table of image,caption (CSV, TSV, Parquet, or a text file with such a header)
 `lines.txt`              one caption a line; after a tab, where there is one, the id of what it describes
+`coco@0.05`              the captions of a twentieth of its images, drawn by the seed; of any source
 """
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from clipknight.data.datasets import Dataset
 from clipknight.data.settings import Columns
@@ -18,6 +21,7 @@ from clipknight.embedding.corpus_sources import read_source
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.embedding.settings import MINILM
 from clipknight.embedding.target_encoder import load_target_encoder
+from clipknight.paths import existing
 
 import numpy as np
 import pandas as pd
@@ -81,7 +85,7 @@ def read_corpus(sources: Sequence[str], separator: str = "", columns: Columns = 
     """
     if not sources:
         raise ValueError("a corpus needs a source: a dataset, coco, or a file of captions")
-    parts = [read_source(source, separator, columns, seed) for source in sources]
+    parts = [_read_share(str(source), separator, columns, seed) for source in sources]
     names = [name for name, _ in parts]
     if len(set(names)) < len(names):
         raise ValueError(f"two sources of the corpus are called the same, rename one: {', '.join(names)}")
@@ -126,6 +130,15 @@ def caption_encoder(
         return np.concatenate([model().encode_captions(captions[i : i + 256]) for i in range(0, len(captions), 256)])
 
     return encode
+
+
+def _read_share(source: str, separator: str, columns: Columns, seed: int) -> tuple[str, pd.DataFrame]:
+    """A source's name and captions, of a share of its images where it ends so. ValueError for a share that is none."""
+    whole, at, share = source.rpartition("@")
+    if not at or not re.fullmatch(r"[01]?\.?\d+", share) or existing(Path(source).expanduser()).exists():
+        return read_source(source, separator, columns, seed)
+    name, captions = read_source(whole, separator, columns, seed)
+    return name, Corpus(name, captions.assign(source=name)).share(float(share), seed).captions
 
 
 def _on_one_line(captions: pd.Series) -> pd.Series:

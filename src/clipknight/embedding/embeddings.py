@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 
 FILES = {"vectors.npy", "ids.parquet", "meta.json", "regions.npy"}  # of a saved folder
+UNFAMILIAR = (
+    "unfamiliar"  # in the meta of rows whose length is their confidence: what is below it is like nothing known
+)
 CHUNK_ROWS = 65_536  # rows checked at a time, so that a memory-mapped file larger than memory can be
 
 

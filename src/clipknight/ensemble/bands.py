@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from clipknight.embedding.embeddings import unit
 from clipknight.ensemble.blending import BlendPredictor, blend_loss, fit_weights
@@ -19,7 +20,6 @@ from safetensors.numpy import save_file
 from scipy.optimize import minimize
 
 BANDS = (8, 32, 128)  # component where each further band begins; fifteen other choices scored up to .0013 less
-FILE = "best/stacker.safetensors"  # in a run's folder; the name dates from version 0.3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,9 @@ class BandBlend:
 
     coefficients: np.ndarray
     weights: dict[str, list[float]]
+
+    kind: ClassVar[str] = "bands"
+    file: ClassVar[str] = "best/stacker.safetensors"  # in a run's folder; the name dates from version 0.3.0
 
     def predict(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """Unit rows (N, D) float32 for M members' rows (N, D)."""
@@ -114,11 +117,11 @@ class BandPredictor(BlendPredictor):
 
     def __init__(self, run: Run, device: str = "auto"):
         super().__init__(run, device)
-        self.bands = BandBlend.load(run.folder / FILE)
+        self.bands = BandBlend.load(run.folder / BandBlend.file)
         rows, columns = self.bands.coefficients.shape
         if rows != columns * len(self.members):
             raise ValueError(
-                f"{run.folder / FILE} blends {rows // columns} members, the run has {len(self.members)}: "
+                f"{run.folder / BandBlend.file} blends {rows // columns} members, the run has {len(self.members)}: "
                 f"make the run again by src/blend.py --method bands"
             )
 

@@ -123,13 +123,19 @@ class BlendPredictor:
     def predict(
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
     ) -> Embeddings:
-        """Unit predictions (N, target_dim) by image id."""
+        """Predictions (N, target_dim) by image id, as `combined` makes them."""
         options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
         members = aligned_members(
             {name: member.predict(dataset, **options) for name, member in self.members.items()}
         ).values()
         ids = next(iter(members)).ids
-        return Embeddings(ids, self.combined([member.vectors for member in members]), {"run": self.name})
+        rows = self.combined([member.vectors for member in members])
+        return Embeddings(ids, rows, {"run": self.name, **self.notes})
+
+    @property
+    def notes(self) -> dict:
+        """What the rows say of themselves."""
+        return {}
 
     def combined(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """Unit rows (N, D) of the members' rows."""

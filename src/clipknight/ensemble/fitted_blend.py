@@ -8,6 +8,7 @@ from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.splits import similarity_groups
 from clipknight.ensemble.bands import BandBlend, cross_fitted_bands, fit_bands, principal_components
 from clipknight.ensemble.blending import blend, cross_fitted, fit_weights
+from clipknight.ensemble.gate import Gate, cross_fitted_gate, fit_gate
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,8 @@ import pandas as pd
 class FittedBlend:
     """`rows` (N, D): the blend of valid's N images; `weights` (M,): one a member; `origin`: where those come from.
 
-    Where weights were fitted, `fold` (N,) and `fold_weights` (folds, M) say by which each row was blended. With bands,
-    `weighted` (N, D) are the rows by one weight a member, beside which those by `bands` and `fold_bands` stand.
+    Where weights were fitted, `fold` (N,) and `fold_weights` (folds, M) say by which each row was blended. With bands
+    or a gate, the `mixer`, `weighted` (N, D) are the rows by one weight a member, for comparison.
     """
 
     rows: np.ndarray
@@ -27,12 +28,12 @@ class FittedBlend:
     origin: str
     fold: np.ndarray | None = None
     fold_weights: np.ndarray | None = None
-    bands: BandBlend | None = None
-    fold_bands: Sequence[BandBlend] = ()
+    mixer: BandBlend | Gate | None = None
+    fold_mixers: Sequence[BandBlend | Gate] = ()
 
     @property
     def kind(self) -> str:
-        return "bands" if self.bands else "blend"
+        return self.mixer.kind if self.mixer else "blend"
 
     @property
     def fitting(self) -> str:
@@ -40,9 +41,14 @@ class FittedBlend:
         return "given weights" if self.fold is None else f"cross-fitted, {len(self.fold_weights)} folds"
 
     @property
+    def notes(self) -> dict:
+        """What rows of the blend say of themselves."""
+        return self.mixer.notes if isinstance(self.mixer, Gate) else {}
+
+    @property
     def predict(self) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
         """From M members' rows (N, D) of any images to unit rows (N, D)."""
-        return self.bands.predict if self.bands else lambda members: blend(members, self.weights)
+        return self.mixer.predict if self.mixer else lambda members: blend(members, self.weights)
 
 
 def with_weights(members: Sequence[np.ndarray], weights: np.ndarray) -> FittedBlend:
@@ -81,7 +87,16 @@ def with_bands(
     components, target_sums = principal_components(train.targets.vectors), valid.target_sums()
     rows, fold_bands = cross_fitted_bands(members, target_sums, components, fitted.fold)
     bands = fit_bands(members, target_sums, components)
-    return replace(fitted, rows=rows, bands=bands, fold_bands=fold_bands)
+    return replace(fitted, rows=rows, mixer=bands, fold_mixers=fold_bands)
+
+
+def with_gate(
+    fitted: FittedBlend, members: Sequence[np.ndarray], valid: CaptionedDataset, importance: np.ndarray
+) -> FittedBlend:
+    """The same, with weights that a gate finds for each image; `importance` (N,) weighs those it learns from."""
+    targets = valid.mean_targets()
+    rows, fold_gates = cross_fitted_gate(members, targets, importance, fitted.fold)
+    return replace(fitted, rows=rows, mixer=fit_gate(members, targets, importance), fold_mixers=fold_gates)
 
 
 def score_table(
@@ -97,6 +112,6 @@ def score_table(
     equal = blend([member.vectors for member in members.values()], np.full(len(members), 1 / len(members)))
     rows += [("mean training target", scored(mean), None)]  # the floor: one answer for all
     rows += [("equal weights", scored(equal), None), (f"ensemble ({fitted.fitting})", scored(fitted.weighted), None)]
-    if fitted.bands:
-        rows += [(f"bands ({fitted.fitting})", scored(fitted.rows), None)]
+    if fitted.mixer:
+        rows += [(f"{fitted.kind} ({fitted.fitting})", scored(fitted.rows), None)]
     return pd.DataFrame(rows, columns=["member", "avg_cos", "weight"])

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from clipknight.embedding.embeddings import Embeddings
+from clipknight.data.datasets import Dataset
+from clipknight.embedding.embeddings import Embeddings, concatenate
+from clipknight.ensemble.predictors import load_predictor
 from clipknight.messages import a_few
 from clipknight.training.runs import Run
 
@@ -45,3 +47,15 @@ def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray) -> dict[str, Emb
         raise KeyError(
             f"{error.args[0]}; were the members made with the same --data and --seed, and with --skip_unreadable?"
         ) from None
+
+
+def predicted_too(
+    members: Mapping[str, Embeddings], runs: Mapping[str, Run], dataset: Dataset, device: str, workers: int
+) -> dict[str, Embeddings]:
+    """The members' rows, and after them those that they predict for the images of another dataset."""
+    return {
+        name: concatenate(
+            [rows, load_predictor(runs[name], device).predict(dataset, workers=workers).aligned_to(dataset.ids)]
+        )
+        for name, rows in members.items()
+    }

@@ -20,6 +20,7 @@ class ModelBPredictor:
                 f"({fitted}): fit it again with src/train_b.py --overwrite"
             )
         self.knn = load_knn(run.folder / "best")
+        self.at_length = settings.get("row_length", "one") == "one"
         self.flip_tta = settings.get("flip_tta", False)
         self.tta_sizes = settings.get("tta_sizes", [])
         self.name = run.name
@@ -27,7 +28,8 @@ class ModelBPredictor:
     def predict(
         self, dataset: Dataset, batch_size: int = 64, workers: int = 2, skip_unreadable: bool = False
     ) -> Embeddings:
-        """Unit predictions (N, target_dim) by image id."""
+        """Predictions (N, target_dim) by image id: unit, or as long as the neighbours agree."""
+        views = {"flip_tta": self.flip_tta, "tta_sizes": self.tta_sizes, "at_length": self.at_length}
         options = {"batch_size": batch_size, "workers": workers, "skip_unreadable": skip_unreadable}
-        rows = image_predictions(self.encoder, self.knn.predict, dataset, self.flip_tta, self.tta_sizes, **options)
+        rows = image_predictions(self.encoder, self.knn.predict, dataset, **views, **options)
         return Embeddings(rows.ids, rows.vectors, {"run": self.name})

@@ -26,6 +26,7 @@ PREDICTORS = {
     "model_b": "clipknight.ensemble.model_b:ModelBPredictor",
     "blend": "clipknight.ensemble.blending:BlendPredictor",
     "bands": "clipknight.ensemble.bands:BandPredictor",
+    "gate": "clipknight.ensemble.gate:GatePredictor",
     "concepts": "clipknight.ensemble.concepts:ConceptsPredictor",
     "refined": "clipknight.ensemble.refined:RefinedPredictor",
 }

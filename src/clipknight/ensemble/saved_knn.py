@@ -6,6 +6,7 @@ Keys and values are two arrays, memory-mapped; in a pack they are one safetensor
 import json
 from pathlib import Path
 
+from clipknight.embedding.stored_rows import restored_rows, stored_rows
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.neighbor_search import comparable
 from clipknight.files import atomic_folder
@@ -51,26 +52,30 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
 
 
 def pack_arrays(
-    knn: DistanceWeightedKNN, folder: Path, half: bool, there: tuple[str, np.ndarray] = ("", np.empty(0))
+    knn: DistanceWeightedKNN, folder: Path, bits: int = 32, there: tuple[str, np.ndarray] = ("", np.empty(0))
 ) -> None:
-    """Write keys, and values unless they are the keys, as one safetensors; `half` stores numbers in 16 bits.
+    """Write keys, and values unless they are the keys, as one safetensors, in so many bits a number.
 
-    `there` names a file of the pack and the vectors in it: if keys and values are these, its name alone is written.
+    `there` names a file of the pack and the vectors in it: if its first are keys and values, it alone is named.
     """
     arrays = {"keys": knn.keys_}
     if not np.array_equal(knn.keys_, knn.values_):
         arrays["values"] = knn.values_
-    elif np.array_equal(knn.keys_, there[1]):
-        (folder / SHARED).write_text(json.dumps({"vectors": there[0]}), encoding="utf-8")
+    elif np.array_equal(knn.keys_, there[1][: len(knn.keys_)]):
+        (folder / SHARED).write_text(json.dumps({"vectors": there[0], "rows": len(knn.keys_)}), encoding="utf-8")
         return
-    arrays = {name: np.ascontiguousarray(a, np.float16 if half else a.dtype) for name, a in arrays.items()}
-    save_file(arrays, folder / PACKED)
+    tensors = {}
+    for name, rows in arrays.items():
+        tensors |= stored_rows(name, rows, 16 if bits == 8 and rows.ndim == 1 else bits)
+    save_file(tensors, folder / PACKED)
 
 
 def _arrays(folder: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     if (folder / SHARED).is_file():
-        file = read_description(folder / SHARED, remedy, vectors=(str,))["vectors"]
-        return _packed_arrays(Path(place_in_pack(folder, file)), metric, remedy)
+        shared = read_description(folder / SHARED, remedy, vectors=(str,), rows=(int,))
+        file = Path(place_in_pack(folder, shared["vectors"]))
+        keys, values = _packed_arrays(file, metric, remedy)
+        return keys[: shared.get("rows")], values[: shared.get("rows")]
     if (folder / PACKED).is_file():
         return _packed_arrays(folder / PACKED, metric, remedy)
     return _mapped_arrays(folder, remedy)
@@ -87,12 +92,11 @@ def _mapped_arrays(folder: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _packed_arrays(file: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     tensors = read_tensors(file, remedy)
-    keys = tensors["keys" if "keys" in tensors else "vectors"].numpy()
-    values = tensors["values"].numpy() if "values" in tensors else keys
+    keys = restored_rows("keys" if "keys" in tensors else "vectors", tensors)
+    values = restored_rows("values", tensors) if "values" in tensors else keys
     if keys.ndim != 2 or values.ndim not in (1, 2) or len(keys) != len(values):
         raise ValueError(f"{file} holds keys of the shape {keys.shape} and values of {values.shape}: {remedy}")
-    values = values.astype(np.float32) if values.dtype == np.float16 else values
-    return comparable(keys.astype(np.float32, copy=False), metric), values  # those of 16 bits lost their length 1
+    return comparable(keys.astype(np.float32, copy=False), metric), values  # those of fewer bits lost their length 1
 
 
 def _read_index(file: Path, shape: tuple[int, int], remedy: str) -> faiss.Index:

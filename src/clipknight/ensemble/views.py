@@ -17,20 +17,22 @@ def image_predictions(
     dataset: Dataset,
     flip_tta: bool = False,
     tta_sizes: Sequence[int] = (),
+    at_length: bool = True,
     **options,
 ) -> Embeddings:
     """Unit rows (N, target_dim) of `tell(image embeddings)`, by image id; `options` are those of `image_embeddings`.
 
-    At length 1, they are the mean of the unit rows told of each view of an image: at the encoder's own size and at each
+    They are the mean of the unit rows told of each view of an image: at the encoder's own size and at each
     of `tta_sizes` (Touvron et al. 2019: a tower trained on crops sees best at a larger size), and of the mirror images
-    with `flip_tta`.
+    with `flip_tta`. Not `at_length` 1, rows are averaged, and stay, as long as they are told.
     """
-    ids, rows = None, 0.0
+    ids, rows, count = None, 0.0, 0
     for view in views(encoder, flip_tta, tta_sizes):
         images = image_embeddings(view, dataset, **options)
         ids = images.ids if ids is None else ids
-        rows = rows + unit(tell(images.aligned_to(ids).vectors))
-    return Embeddings(ids, unit(rows).astype(np.float32))
+        told, count = tell(images.aligned_to(ids).vectors), count + 1
+        rows = rows + (unit(told) if at_length else told)
+    return Embeddings(ids, (unit(rows) if at_length else rows / count).astype(np.float32))
 
 
 def check_sizes(sizes: Sequence[int]) -> None:

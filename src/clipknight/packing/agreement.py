@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 PICTURES, CAPTIONS = 16, 16
-LEAST_COSINE = 0.9999  # of a pack in 16 bits to its run
+LEAST_COSINE = {16: 0.9999, 8: 0.995}  # of a pack in so many bits to its run
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Agreement:
         said = f"; {self.same_captions} of {self.captions} captions the same" if self.captions else ""
         return f"{self.pictures} drawn pictures: {rows}{said}"
 
-    def refuse_if_poor(self, half: bool) -> None:
+    def refuse_if_poor(self, bits: int) -> None:
         """ValueError where a pack is not what its run is."""
-        if half and self.cosine < LEAST_COSINE:
-            raise ValueError(f"in 16 bits the run is another one, cosine {self.cosine:.5f}: pack it without --half")
-        if not half and not (self.equal and self.same_captions == self.captions):
+        if bits in LEAST_COSINE and self.cosine < LEAST_COSINE[bits]:
+            raise ValueError(f"in {bits} bits the run is another one, cosine {self.cosine:.5f}: pack it in more")
+        if bits not in LEAST_COSINE and not (self.equal and self.same_captions == self.captions):
             raise ValueError(f"the pack does not do what its run does ({self}): report this as a mistake of clipknight")
 
     def as_dict(self) -> dict:

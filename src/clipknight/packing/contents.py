@@ -32,18 +32,24 @@ ARRAYS = ("keys.npy", "values.npy")  # become one safetensors
 
 @dataclass
 class Contents:
-    """The folder `root` of a pack in the making; `half` stores weights in 16 bits.
+    """The folder `root` of a pack in the making: of `bits` 32 all is as it was, of 16 weights and rows have 16 bits.
 
+    Of 8, captions' vectors, and keys and values, have 8 bits, weights 16.
     `places` has the ./name in the pack of each folder or encoder that is in it; `packages` are those that hold weights.
     The `corpus_vectors` of a run that captions serve a run that refines among the same captions too.
     """
 
     root: Path
-    half: bool
+    bits: int = 32
     device: str = "auto"
     places: dict[str, str] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
     corpus_vectors: tuple[str, np.ndarray] = ("", np.empty(0))  # the file that has them, and the rows
+
+    @property
+    def half(self) -> bool:
+        """Whether weights are in 16 bits."""
+        return self.bits < 32
 
     def add(self, run: Run, corpus: CorpusChoice = CorpusChoice(), source: str = "", folder: str = ".") -> None:
         """Put a finished run into `folder` of the pack, and what it stands on beside it.
@@ -129,7 +135,7 @@ class Contents:
         """Write what a run retrieves from; the settings that name it, and what embeds for the run."""
         settings = run.settings
         retriever = Retriever.of_run(run, corpus, self.device)
-        write_packed_corpus(retriever.corpus, retriever.vectors, place / PACKED, self.half)
+        write_packed_corpus(retriever.corpus, retriever.vectors, place / PACKED, self.bits)
         self.corpus_vectors = f"./{(place / PACKED / VECTORS).relative_to(self.root).as_posix()}", retriever.vectors
         source = source or run.part(settings["from_"])
         space = settings["space"]
@@ -170,7 +176,7 @@ class Contents:
         if (best / "encoder.json").is_file():
             self._copy_encoder(best, place, described_alone=True)
         if (best / ARRAYS[0]).is_file():
-            pack_arrays(load_knn(best), place, self.half, self.corpus_vectors)
+            pack_arrays(load_knn(best), place, self.bits, self.corpus_vectors)
 
     def _copy_encoder(self, source: Path, place: Path, described_alone: bool = False) -> None:
         """Copy encoder.json, whose root gets its name in the pack, and the weights unless they are there."""

@@ -14,11 +14,13 @@ from clipknight.training.card import card_of
 from clipknight.training.run_datasets import dataset_of
 from clipknight.training.runs import Run
 
+IN_BITS = {32: "the run's own precision", 16: "16 bits", 8: "16 bits and the vectors of captions and images in 8"}
+
 
 def write_pack(
     run: Run,
     out: Path,
-    half: bool = False,
+    bits: int = 32,
     corpus: CorpusChoice = CorpusChoice(),
     source: str = "",
     licence: str = "other",
@@ -26,19 +28,19 @@ def write_pack(
 ) -> Agreement:
     """Write `run` with all that it stands on into `out`, which appears whole; how well the pack agrees with the run.
 
-    `corpus` and `source` replace what a run that captions retrieves from, and what embeds for it. ValueError where the
-    pack would not do what the run does.
+    Numbers have so many `bits`, see Contents. `corpus` and `source` replace what a run that captions retrieves from,
+    and what embeds for it. ValueError where the pack would not do what the run does.
     """
     target = load_target_encoder(run.part(dataset_of(run).target_encoder), device)
     with atomic_folder(out) as folder:
         write_manifest(folder)  # from here on ./names are places in it
-        contents = Contents(folder, half, device)
+        contents = Contents(folder, bits, device)
         contents.add(run, corpus, source)
-        about = {"run": run.name, "clipknight": __version__, "half": half, "packages": contents.versions()}
+        about = {"run": run.name, "clipknight": __version__, "bits": bits, "packages": contents.versions()}
         about["target_encoder"] = {"name": contents.target_encoder(run), "fingerprint": target_fingerprint(target)}
         write_manifest(folder, **about)
         found = agreement(run, Run(folder), corpus, source, device)
-        found.refuse_if_poor(half)
+        found.refuse_if_poor(bits)
         write_manifest(folder, **about, agreement=found.as_dict())
         card = card_of(run, "FOLDER", licence, _section(about, found), Run(folder).kind)
         (folder / CARD).write_text(card, encoding="utf-8")
@@ -49,7 +51,7 @@ def write_pack(
 
 def _section(about: dict, found: Agreement) -> str:
     """What the card says of the pack."""
-    target, bits = about["target_encoder"], "16 bits" if about["half"] else "the run's own precision"
+    target, bits = about["target_encoder"], IN_BITS[about["bits"]]
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     lines = [
         f"This folder holds the run {about['run']} with all that it stands on, weights in {bits}. It is used by its",

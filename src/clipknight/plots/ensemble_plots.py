@@ -101,6 +101,17 @@ def ladder_plot(ladder: Sequence[Mapping]) -> Figure:
     return figure
 
 
+def coverage_plot(curve: Sequence[Mapping]) -> Figure:
+    """The points of `score.py coverage`: CIDEr of the captions kept, by how many of all they are."""
+    figure, axes = _figure(5, 3.2)
+    axes.plot([100 * point["share"] for point in curve], [100 * point["cider"] for point in curve], "o-")
+    for point in curve:
+        place = (100 * point["share"], 100 * point["cider"])
+        axes.annotate(f"{point['least']:.2f}", place, (4, 5), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="captions kept, the most confident (%); at each point the least confidence", ylabel="CIDEr")
+    return figure
+
+
 def folds_plot(study: Mapping) -> Figure:
     """What fold_study.py found: the score of each model by random folds and by folds of similar captions."""
     scored = [found for found in study["thresholds"] if "grouped" in found]

@@ -57,7 +57,8 @@ PAGE = """<!doctype html>
 <img alt="{{ item.path }}, frame {{ loop.index }}" src="data:image/jpeg;base64,{{ jpeg }}">{% endfor %}</div>{% endif %}
 <small><span>{{ item.path }}</span>
 {%- if item.score is not none %} <span>score {{ "%.3f"|format(item.score) }}</span>{% endif %}</small>
-<h2>{{ item.caption }}</h2>
+<h2>{{ item.caption }}</h2>{% if item.note %}<p class="faint">{{ item.note }}</p>{% endif %}
+
 {% if item.neighbours %}<h3>nearest captions</h3><ol>{% for caption, similarity in item.neighbours %}
 <li class="near">{{ caption }}<b>{{ "%.2f"|format(similarity) }}</b>
 <i><i style="width: {{ "%.1f"|format(100 * similarity / longest if similarity > 0 else 0) }}%"></i></i></li>
@@ -71,7 +72,10 @@ PAGE = """<!doctype html>
 
 @dataclass(frozen=True, kw_only=True)
 class Captioned:
-    """A picture or video with its caption. `path` is shown as its name, `pictures` are the picture or the frames."""
+    """A picture or video with its caption. `path` is shown as its name, `pictures` are the picture or the frames.
+
+    A `note` is shown under the caption.
+    """
 
     path: str
     caption: str
@@ -79,6 +83,7 @@ class Captioned:
     neighbours: Sequence[tuple[str, float]] = ()
     references: Sequence[str] | None = None
     score: float | None = None
+    note: str = ""
 
 
 def write_gallery(path: str | Path, title: str, summary: str, items: Sequence[Captioned], limit: int = 1000) -> None:

@@ -27,7 +27,7 @@ def caption_scores(
     on the set, and one image alone scores 0. ValueError lists ids that are not in both and images without references.
     """
     # pycocoevalcap is an extra.
-    from clipknight.scoring.java_metrics import meteor, ptb_tokens
+    from clipknight.scoring.java_metrics import meteor
 
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
@@ -37,14 +37,7 @@ def caption_scores(
     _check(candidates, references, metrics)
     if warning := warning_for([*candidates.values(), *(text for texts in references.values() for text in texts)]):
         print(warning, file=sys.stderr)
-    ids = list(candidates)
-    ends = [len(references[i]) for i in ids]
-    with waiting("splitting the captions into words"):
-        tokens = iter(ptb_tokens([*(candidates[i] for i in ids), *(text for i in ids for text in references[i])]))
-    tested = {i: next(tokens) for i in ids}
-    wanted = {i: [next(tokens) for _ in range(count)] for i, count in zip(ids, ends, strict=True)}
-    if not any(text for texts in wanted.values() for text in texts):
-        raise ValueError("no reference has a word: punctuation does not count")
+    tested, wanted = _words(candidates, references)
     lists = {i: [text] for i, text in tested.items()}  # as pycocoevalcap wants them
 
     scores: dict[str, float | int | str | None] = {}
@@ -60,7 +53,34 @@ def caption_scores(
         scores["CIDEr"] = float(Cider().compute_score(wanted, lists)[0])
     if "SPICE" in metrics:
         scores |= _spice_or_why_not(tested, wanted)
-    return {**scores, "images": len(ids)}
+    return {**scores, "images": len(tested)}
+
+
+def cider_by_image(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """CIDEr of each image's caption, words weighed by how few of all these images have them. Errors: as above."""
+    from pycocoevalcap.cider.cider import Cider
+
+    _check(candidates, references, {"CIDEr"})
+    tested, wanted = _words(candidates, references)
+    _, values = Cider().compute_score(wanted, {i: [text] for i, text in tested.items()})
+    return dict(zip(wanted, map(float, values), strict=True))
+
+
+def _words(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Both by image id, split into words as COCO's evaluation does. ValueError for references without any."""
+    from clipknight.scoring.java_metrics import ptb_tokens
+
+    ids = list(candidates)
+    ends = [len(references[i]) for i in ids]
+    with waiting("splitting the captions into words"):
+        tokens = iter(ptb_tokens([*(candidates[i] for i in ids), *(text for i in ids for text in references[i])]))
+    tested = {i: next(tokens) for i in ids}
+    wanted = {i: [next(tokens) for _ in range(count)] for i, count in zip(ids, ends, strict=True)}
+    if not any(text for texts in wanted.values() for text in texts):
+        raise ValueError("no reference has a word: punctuation does not count")
+    return tested, wanted
 
 
 def _spice_or_why_not(tested: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> dict[str, float | str | None]:

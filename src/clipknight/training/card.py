@@ -15,12 +15,13 @@ WHAT = {
     "refined": "Another run's predictions, each replaced by the weighted mean of the captions nearest to it.",
     "blend": "An ensemble: the weighted mean of its members' predictions of a caption's text embedding.",
     "bands": "An ensemble: its members' predictions, weighted by bands of the targets' principal components.",
+    "gate": "An ensemble: its members' predictions, weighted for each image by how sure they are and how they agree.",
     "clip": "A CLIP whose image encoder was adapted to a dataset; its text encoder stays as it was.",
     "knight": "A language model that captions images by the captions nearest to them; it learnt from text alone.",
     "maccap": "A language model that captions images by their sub-regions (MacCap); it learnt from text alone.",
 }
 CAPTIONS = ("knight", "maccap")
-PREDICTS = ("model_a", "model_b", "concepts", "refined", "blend", "bands")
+PREDICTS = ("model_a", "model_b", "concepts", "refined", "blend", "bands", "gate")
 USE = {True: "caption.py photo.jpg --run {run}", False: "predict.py --run {run} --images IMAGES --out ROWS"}
 LIMITS = """It knows what its training data shows; of other pictures it says something likely and wrong. Scores are of
 the split named above; where epochs, weights or settings were chosen on that split, they flatter a little."""
