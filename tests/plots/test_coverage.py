@@ -19,7 +19,7 @@ def test_the_most_confident_captions_score_higher_where_the_confidence_is_right(
         assert json.loads(out.read_text(encoding="utf-8")) == curve
         assert [point["images"] for point in curve] == [10, 9, 8, 5, 2, 1]
         whole, half = curve[0], curve[3]
-        assert half["least"] == pytest.approx(0.86) and half["cider"] == pytest.approx(2 * whole["cider"]) > 0
+        assert half["least"] == pytest.approx(0.86) and 0 < half["cider"] == pytest.approx(2 * whole["cider"])
     assert out.with_suffix(".png").stat().st_size > 5000 and "| 50% | 0.860 | 5 |" in capsys.readouterr().out
 
 
