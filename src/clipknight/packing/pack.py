@@ -14,7 +14,7 @@ from clipknight.training.card import card_of
 from clipknight.training.run_datasets import dataset_of
 from clipknight.training.runs import Run
 
-IN_BITS = {32: "the run's own precision", 16: "16 bits", 8: "16 bits and the vectors of captions and images in 8"}
+IN_BITS = {32: "the run's own precision", 16: "16 bits", 8: "16 bits, what is looked up in 8"}
 
 
 def write_pack(

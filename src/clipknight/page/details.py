@@ -54,9 +54,10 @@ _KEY = (
 
 def _confidence(explanation: Explanation) -> str:
     share = min(max(explanation.confidence, 0.0), 1.0)
+    note = " The picture is unlike anything it has seen." if explanation.unfamiliar else ""
     return (
         f"<p class='confidence'><label>Confidence <meter min='0' max='1' value='{share:.3f}'>{share:.2f}</meter> "
-        f"{share:.2f}</label></p>"
+        f"{share:.2f}</label>{note}</p>"
     )
 
 

@@ -39,8 +39,8 @@ class Run:
         """Make `outputs/<name>/`. FileExistsError for an existing run unless it is resumed or overwritten.
 
         No other process writes into the run until it is finished or this process ends.
-        `kind` says what the folder holds: model_a, model_b, blend, bands (these predict), clip, knight,
-        maccap. `info` goes into run.json.
+        `kind` says what the folder holds: model_a, model_b, concepts, refined, blend, bands, gate (these predict),
+        clip, knight, maccap. `info` goes into run.json.
         """
         run = cls.at(name)
         if in_main_process():
