@@ -43,7 +43,7 @@ def ensemble(coloured, tiny_clip, colour_encoder, image_run, tmp_path_factory) -
     shared = {"data": coloured, "target_encoder": colour_encoder, "device": "cpu"}
     options = {**shared, "precision": "fp32", "workers": 0, "encoder": tiny_clip}
     train_a.main([*words(**options, run="export/a", epochs=0, head_epochs=3), "--flip_tta"])
-    refine.main(words(**shared, **{"from": "export/a"}, run="export/refined", n_neighbors=5))
+    refine.main(words(**shared, **{"from": "export/a"}, run="export/refined", n_neighbors=5, centre=0.5))
     vocabulary = tmp_path_factory.mktemp("words") / "colours.txt"
     vocabulary.write_text("red\ngreen\nblue\nwhite\n", encoding="utf-8")
     recognise.main(words(**options, vocabulary=vocabulary, run="export/concepts", top=3))

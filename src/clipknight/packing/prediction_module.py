@@ -14,6 +14,7 @@ from clipknight.embedding.image_graph import ImageTower
 from clipknight.ensemble.bands import BandPredictor
 from clipknight.ensemble.blending import BlendPredictor
 from clipknight.ensemble.concepts import Concepts, ConceptsPredictor
+from clipknight.ensemble.gate import LEAST_LENGTH, Gate, GatePredictor
 from clipknight.ensemble.knn import PAPER_NEIGHBORS, DistanceWeightedKNN
 from clipknight.ensemble.model_a import ModelAPredictor
 from clipknight.ensemble.model_b import ModelBPredictor
@@ -62,11 +63,11 @@ class _Parts:
 
     @rows.register
     def _(self, predictor: ModelBPredictor) -> nn.Module:
-        return _Views(self._views(predictor), NeighbourMean(predictor.knn, predictor.name))
+        return _Views(self._views(predictor), NeighbourMean(predictor.knn, predictor.name), predictor.at_length)
 
     @rows.register
     def _(self, predictor: RefinedPredictor) -> nn.Module:
-        return _Chain(self.rows(predictor.source), NeighbourMean(predictor.knn, predictor.name))
+        return _Chain(self.rows(predictor.source), NeighbourMean(predictor.knn, predictor.name), predictor.shift)
 
     @rows.register
     def _(self, predictor: ConceptsPredictor) -> nn.Module:
@@ -82,6 +83,10 @@ class _Parts:
     def _(self, predictor: BandPredictor) -> nn.Module:
         members = [self.rows(member) for member in predictor.members.values()]
         return _Banded(members, predictor.bands.coefficients)
+
+    @rows.register
+    def _(self, predictor: GatePredictor) -> nn.Module:
+        return _Gated([self.rows(member) for member in predictor.members.values()], predictor.gate)
 
     def _views(self, predictor: ModelAPredictor | ModelBPredictor) -> list[str]:
         if predictor.tta_sizes:
@@ -115,27 +120,30 @@ class _Mirror(nn.Module):
 
 
 class _Views(nn.Module):
-    """The mean of what `tell` says of each view, all at length 1."""
+    """The mean of what `tell` says of each view, all at length 1, or as long as it is told."""
 
-    def __init__(self, views: Sequence[str], tell: nn.Module):
+    def __init__(self, views: Sequence[str], tell: nn.Module, at_length: bool = True):
         super().__init__()
-        self.views, self.tell = views, tell
+        self.views, self.tell, self.at_length = views, tell, at_length
 
     def forward(self, seen: Seen) -> Tensor:
+        if not self.at_length:
+            return sum(self.tell(normalize(seen[view], dim=-1)) for view in self.views) / len(self.views)
         return normalize(
             sum(normalize(self.tell(normalize(seen[view], dim=-1)), dim=-1) for view in self.views), dim=-1
         )
 
 
 class _Chain(nn.Module):
-    """`second` of the rows of `first`."""
+    """`second` of the rows of `first` less `shift`."""
 
-    def __init__(self, first: nn.Module, second: nn.Module):
+    def __init__(self, first: nn.Module, second: nn.Module, shift: np.ndarray | float):
         super().__init__()
         self.first, self.second = first, second
+        self.register_buffer("shift", torch.from_numpy(np.array(shift, np.float32)))
 
     def forward(self, seen: Seen) -> Tensor:
-        return self.second(normalize(self.first(seen), dim=-1))
+        return self.second(normalize(self.first(seen) - self.shift, dim=-1))
 
 
 class NeighbourMean(nn.Module):
@@ -153,13 +161,14 @@ class NeighbourMean(nn.Module):
         self.register_buffer("keys", torch.from_numpy(np.array(knn.keys_, np.float32)))
         self.register_buffer("values", torch.from_numpy(np.array(knn.values_, np.float32)))
         self.k = min(knn.n_neighbors or PAPER_NEIGHBORS, len(self.keys))
-        self.power, self.delta = knn.power, knn.delta
+        self.power, self.delta, self.at_length = knn.power, knn.delta, knn.unit_output
 
     def forward(self, queries: Tensor) -> Tensor:
         cosines, rows = (queries @ self.keys.T).topk(self.k, dim=1)
         weights = 1 / ((1 - cosines).clamp(min=0) ** self.power + self.delta)
         shares = weights / weights.sum(dim=1, keepdim=True)
-        return normalize((shares[:, None] @ self.values[rows])[:, 0], dim=-1)
+        mean = (shares[:, None] @ self.values[rows])[:, 0]
+        return normalize(mean, dim=-1) if self.at_length else mean
 
 
 class _Recognised(nn.Module):
@@ -204,3 +213,26 @@ class _Banded(nn.Module):
     def forward(self, seen: Seen) -> Tensor:
         rows = [normalize(member(seen), dim=-1) for member in self.members]
         return normalize(torch.cat(rows, dim=-1) @ self.coefficients, dim=-1)
+
+
+class _Gated(nn.Module):
+    """What `Gate.predict` makes of the members' rows."""
+
+    def __init__(self, members: Sequence[nn.Module], gate: Gate):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        first, second = np.triu_indices(len(members), 1)
+        arrays = {"first": first, "second": second}
+        arrays |= {name: np.array(getattr(gate, name), np.float32) for name in ("coefficients", "expected")}
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.from_numpy(array))
+
+    def forward(self, seen: Seen) -> Tensor:
+        rows = torch.stack([member(seen) for member in self.members], dim=1)  # (B, M, T)
+        directions, lengths = normalize(rows, dim=-1), rows.norm(dim=-1)
+        agreement = (directions @ directions.transpose(1, 2))[:, self.first, self.second]
+        signs = torch.cat([torch.ones_like(lengths[:, :1]), agreement, lengths], dim=1)
+        shares = (signs @ self.coefficients).softmax(dim=-1)
+        counted = rows / lengths.clamp(min=1)[:, :, None]
+        mixed = normalize((shares[:, :, None] * counted).sum(dim=1), dim=-1)
+        return mixed * (signs @ self.expected).clamp(LEAST_LENGTH, 1)[:, None]
