@@ -1,10 +1,10 @@
-"""Pictures to try the page with, which lie on the disk already and may be shown: see docs/pictures/README.md."""
+"""Pictures to try the page with, which lie on the disk already and may be shown to everybody."""
 
 from clipknight.data.sample_photos import SOURCE, sample_photos
 from clipknight.paths import ROOT
 
 OF_PROJECT = "docs/pictures/photographer.jpg"
-OF_PACKAGE = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg", "motorcycle_left.png")
+OF_PACKAGE = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")  # CC0, or in the public domain
 
 
 def example_pictures() -> list[str]:
