@@ -1,7 +1,9 @@
 """The page on a port: nothing is fetched from elsewhere, too much is refused, temporary files go with the server."""
 
 import os
+import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,14 +31,15 @@ HEADERS = [
 
 @contextmanager
 def temporary_files() -> Iterator[Path]:
-    """The folder of all that the page keeps for a while, gradio's files too, deleted in the end."""
-    with tempfile.TemporaryDirectory(prefix="clipknight-page-") as folder:
-        before = os.environ.get("GRADIO_TEMP_DIR")
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        try:
+    """The folder of all that the page keeps for a while, gradio's files too, deleted in the end, by SIGTERM too."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with tempfile.TemporaryDirectory(prefix="clipknight-page-") as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder
             yield Path(folder)
-        finally:
-            os.environ.pop("GRADIO_TEMP_DIR") if before is None else os.environ.update(GRADIO_TEMP_DIR=before)
+    finally:
+        os.environ.pop("GRADIO_TEMP_DIR", None)
+        signal.signal(signal.SIGTERM, before)
 
 
 def listening(host: str, port: int) -> socket.socket:
