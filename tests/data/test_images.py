@@ -9,10 +9,12 @@ from clipknight.data import images
 from clipknight.data.images import UnreadableImage, find_unreadable, middle_of_strip, read_image
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
+OF_PILLOW_13 = pytest.mark.skipif(PIL.__version__ < "13", reason="Pillow 12 reads no TIFF in YCbCr")
 
 
 def halves(mode="RGB", size=(32, 16)):
@@ -68,12 +70,12 @@ def test_transparency_goes_over_white(tmp_path):
     assert read_image(tmp_path / "key.png").getpixel((31, 0)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("mode", ["P", "CMYK", pytest.param("YCbCr", marks=OF_PILLOW_13)])
 def test_other_colour_modes_keep_their_colours(tmp_path, mode):
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png" if mode == "P" else "a.tiff")
     halves(mode).save(path, **({"quality": 100} if mode == "CMYK" else {}))
     with Image.open(path) as image:
-        assert image.mode in (mode, "RGB")  # Pillow 12 opens YCbCr as RGB
+        assert image.mode == mode
     read = read_image(path)
     assert close(read.getpixel((2, 8)), RED, 12) and close(read.getpixel((30, 8)), GREEN, 12)
 
