@@ -36,14 +36,14 @@ class Settings:
     """replace an exported run"""
 
 
-def check(s: Settings) -> None:
+def check_calibration(s: Settings) -> None:
     """ValueError for settings that contradict each other."""
     if s.int8 and not s.images:
-        raise ValueError("--int8 is calibrated on pictures like those it will see: add --images FOLDER")
+        raise ValueError("8 bits are calibrated on pictures like those it will see: add --images FOLDER")
 
 
 if __name__ == "__main__":
-    parse_early(Settings, __doc__, check=check)  # --help and typos, before the parts load
+    parse_early(Settings, __doc__, check=check_calibration)  # --help and typos, before the parts load
 
 from clipknight.data.datasets import image_folder
 from clipknight.data.images import read_image
@@ -65,7 +65,7 @@ import torch
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process()
-    check(s)
+    check_calibration(s)
     run = Run.open(s.run)
     out = Path(s.out) if s.out else outputs() / "exported" / Path(s.run).name
     check_output("--out", out, (), s.images, *run.files)

@@ -26,7 +26,7 @@ def test_a_run_retrieves_from_what_it_was_taught(knight_run):
 def test_a_corpus_that_comes_with_its_vectors_is_not_embedded(knight_run, tmp_path, monkeypatch):
     first = Retriever.of_run(Run.open(knight_run), device="cpu")
     run = Run(shutil.copytree(Run.open(knight_run).folder, tmp_path / "knight"))
-    write_packed_corpus(first.corpus, first.vectors, run.folder / "corpus", half=True)
+    write_packed_corpus(first.corpus, first.vectors, run.folder / "corpus", bits=16)
     for name in ("read_corpus", "corpus_embeddings"):
         monkeypatch.setattr(f"clipknight.captioning.retriever.{name}", None)
     retriever = Retriever.of_run(run, device="cpu")
@@ -39,13 +39,18 @@ def test_a_corpus_that_comes_with_its_vectors_is_not_embedded(knight_run, tmp_pa
 
 def test_the_starter_comes_with_its_corpus():
     corpus, vectors = read_packed_corpus(existing(STARTER) / "corpus", 1.0, 0)
-    assert (corpus.name, len(corpus), vectors.shape, vectors.dtype) == ("coco", 28984, (28984, 384), np.float32)
+    assert (corpus.name, len(corpus), vectors.shape, vectors.dtype) == (
+        "coco+flickr8k",
+        30600,
+        (30600, 384),
+        np.float32,
+    )
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
 def test_a_corpus_that_lacks_vectors_is_refused_with_a_remedy(tmp_path):
     captions = pd.DataFrame({name: ["a", "b"] for name in ("source", "id", "caption", "caption_id")})
-    write_packed_corpus(Corpus("own", captions), np.ones((1, 4)), tmp_path / "corpus", False)
+    write_packed_corpus(Corpus("own", captions), np.ones((1, 4)), tmp_path / "corpus")
     with pytest.raises(ValueError, match="2 captions and vectors of the shape .1, 4.: take it again"):
         read_packed_corpus(tmp_path / "corpus", 1.0, 0)
 

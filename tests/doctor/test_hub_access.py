@@ -19,6 +19,7 @@ def test_without_a_network_the_reason_is_named(no_internet):
 
 
 def test_a_proxy_is_named_without_its_password(no_internet, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.example")
     monkeypatch.setenv("https_proxy", "http://me:secret@proxy.example:3128")
     monkeypatch.setattr("clipknight.doctor.hub_access.why_unreachable", lambda: "the proxy answers 503")
     assert hub().value == f"{constants.ENDPOINT} cannot be reached through proxy.example: the proxy answers 503"

@@ -191,4 +191,5 @@ def test_captions_that_serve_twice_are_stored_once(knight_run, ensemble, tmp_pat
     out = tmp_path / "knight"
     pack.main([f"--run={knight_run}", "--from=packing/refined", f"--out={out}", "--device=cpu"])
     best = {file.name for file in (out / "runs" / "refined" / "best").iterdir()}
-    assert best == {"params.json", "knn.json"} and (out / "corpus" / "vectors.safetensors").is_file()
+    assert best == {"params.json", "knn.json", "shift.safetensors"}
+    assert (out / "corpus" / "vectors.safetensors").is_file()

@@ -94,7 +94,7 @@ def test_a_tensorboard_that_does_not_load_is_no_reason_to_stop(told, monkeypatch
 def test_which_tracker(monkeypatch):
     monkeypatch.setattr(settings, "find_spec", lambda name: None)
     assert tracker_named("auto") == tracker_named("none") == ""
-    with pytest.raises(ValueError, match="--track wandb needs a package that is not installed: pip install wandb"):
+    with pytest.raises(ValueError, match="the tracker wandb needs a package that is not installed: pip install wandb"):
         ResumableSettings(run="a", track="wandb")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.graphs import Graph, kept_graph, write_graph
+from clipknight.messages import advice
 from clipknight.preparation import wanted_backend
 from clipknight.waiting import waiting
 
@@ -26,6 +27,9 @@ LEAST_COSINE, LEAST_COSINE_REDUCED = 0.99999, 0.999  # mean, to torch in fp32: o
 class NotAGraph(ValueError):
     """A model that no graph can stand for."""
 
+    def __init__(self, why: str):
+        super().__init__(why + advice(": take --backend torch"))
+
 
 def backend_for(
     device: torch.device, rows: int, many: int, has_rows: Callable[[str], bool], make_graph: Callable[[str], Graph]
@@ -37,7 +41,7 @@ def backend_for(
     """
     wanted = wanted_backend()
     if wanted not in ("auto", "torch") and device.type != "cpu":
-        raise ValueError(f"--backend {wanted} computes on the CPU: add --device cpu, or leave it out")
+        raise ValueError(f"the backend {wanted} computes on the CPU" + advice(": add --device cpu"))
     if wanted != "auto":
         return wanted
     if device.type != "cpu" or rows < many or not find_spec("openvino") or has_rows("torch"):
@@ -78,12 +82,12 @@ def checked_graph(
             except ModuleNotFoundError:  # of the backend: its message names the extra
                 raise
             except Exception as error:  # torch's exporter and the backends each raise their own
-                raise NotAGraph(f"{backend} cannot run {name} ({str(error)[:120]}): --backend torch can") from error
+                raise NotAGraph(f"{backend} cannot run {name} ({str(error)[:120]})") from error
             with torch.inference_mode():
                 cosine = mean_cosine(module(*inputs.values()).numpy(), found)
         least = LEAST_COSINE if precision == torch.float32 else LEAST_COSINE_REDUCED
         if not cosine >= least:
-            raise NotAGraph(f"{name} by {backend} has a cosine of {cosine:.6f}, not {least}, to torch: --backend torch")
+            raise NotAGraph(f"{name} by {backend} has a cosine of {cosine:.6f}, not {least}, to torch")
 
     return Graph(kept_graph(fingerprint, write), backend, precision)
 

@@ -40,7 +40,7 @@ def sentence_graph(model, name: str, fingerprint: str, backend: str, precision: 
     try:
         tokens = tokens_of(model, list(COMPARED))
     except KeyError as error:
-        raise NotAGraph(f"{name} pads no captions, {backend} cannot run it: --backend torch can") from error
+        raise NotAGraph(f"{name} pads no captions, so {backend} cannot run it") from error
     axes = {key: {0: "rows", 1: "tokens"} for key in tokens}
     return checked_graph(name, fingerprint, SentenceModule(model, list(tokens)), tokens, axes, backend, precision)
 

@@ -18,7 +18,7 @@ def tracker_named(track: str) -> str:
     if wanted in TRACKERS and find_spec(wanted) is not None:
         return wanted
     if track in TRACKERS:
-        raise ValueError(f"--track {track} needs a package that is not installed: pip install {track}")
+        raise ValueError(f"the tracker {track} needs a package that is not installed: pip install {track}")
     return ""
 
 
