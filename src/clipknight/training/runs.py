@@ -136,10 +136,11 @@ class Run:
         return bool(self.info.get("finished"))
 
     def finish(self, **summary) -> None:
-        """Mark the run complete, keep its scores, and write its card."""
+        """Keep the run's scores, write its card, and mark it complete: last, for a complete run is not gone on with."""
         if in_main_process():
-            self._write_info({**self.info, "finished": True, "summary": summary})
+            self._write_info({**self.info, "summary": summary})
             write_card(self)
+            self._write_info({**self.info, "finished": True})
             release(self.folder)
 
     @property
