@@ -49,9 +49,9 @@ from clipknight.data.datasets import image_folder
 from clipknight.data.images import read_image
 from clipknight.embedding.image_graph import COMPARED, soft_pixels
 from clipknight.ensemble.predictors import load_predictor
-from clipknight.files import atomic_folder
+from clipknight.files import atomic_folder, check_replaceable
 from clipknight.output_names import check_output
-from clipknight.packing.exported import check_replaceable, write_exported
+from clipknight.packing.exported import PREPROCESSING, write_exported
 from clipknight.packing.prediction_module import PredictionModule
 from clipknight.paths import outputs
 from clipknight.preparation import prepare_process
@@ -69,7 +69,7 @@ def main(argv=None) -> Path:
     run = Run.open(s.run)
     out = Path(s.out) if s.out else outputs() / "exported" / Path(s.run).name
     check_output("--out", out, (), s.images, *run.files)
-    check_replaceable(out, s.overwrite)
+    check_replaceable(out, PREPROCESSING, "exported run", s.overwrite)
 
     module = PredictionModule(load_predictor(run, "cpu"))
     pixels = pixels_of(s.images, s.count, module) if s.images else soft_pixels(COMPARED, module.encoder.image_size)

@@ -54,10 +54,11 @@ if __name__ == "__main__":
     parse_early(Settings, __doc__, check=check)  # --help and typos, before the parts load
 
 from clipknight.captioning.retriever import CorpusChoice
+from clipknight.files import check_replaceable
 from clipknight.output_names import check_output
-from clipknight.packing.pack import check_replaceable, write_pack
+from clipknight.packing.pack import write_pack
 from clipknight.packing.publishing import push_pack
-from clipknight.packs import check_pack, pack_of
+from clipknight.packs import MANIFEST, check_pack, pack_of
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 
@@ -70,7 +71,7 @@ def main(argv=None) -> Path:
     if s.check:
         return pushed(checked(Path(s.check)), s.push)
     out = Path(s.out)
-    check_replaceable(out, s.overwrite)
+    check_replaceable(out, MANIFEST, "pack", s.overwrite)
     run = Run.open(s.run)
     check_output("--out", out, (), *run.files)
     corpus = CorpusChoice(s.corpus, share=s.corpus_share)

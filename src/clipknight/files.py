@@ -127,6 +127,16 @@ def errors_name(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise
 
 
+def check_replaceable(out: Path, mark: str, kind: str, overwrite: bool) -> None:
+    """FileExistsError for a folder of this kind, known by its file `mark`, that stays, and for anything else there."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / mark).is_file():
+        raise FileExistsError(f"{out} is there and is no {kind}: choose another --out")
+    if not overwrite:
+        raise FileExistsError(f"{out} exists: pass --overwrite to replace it")
+
+
 def _make_parents(path: Path) -> list[Path]:
     """Make the folders that `path` lacks; those made, the innermost first."""
     lacking = [folder for folder in path.parents if not folder.exists()]

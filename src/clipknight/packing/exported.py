@@ -139,13 +139,3 @@ def description(run: Run, module: PredictionModule, int8: bool, found: Agreement
         "std": list(cfg.std),
         "output": {"name": OUTPUT, "target_encoder": run.settings["target_encoder"]},
     }
-
-
-def check_replaceable(out: Path, overwrite: bool) -> None:
-    """FileExistsError for an exported run that is not to be replaced, and for anything else that is in the way."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / PREPROCESSING).is_file():
-        raise FileExistsError(f"{out} is there and is no exported run: choose another --out")
-    if not overwrite:
-        raise FileExistsError(f"{out} exists: pass --overwrite to replace it")

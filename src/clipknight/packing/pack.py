@@ -9,7 +9,7 @@ from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.files import atomic_folder
 from clipknight.packing.agreement import Agreement, agreement
 from clipknight.packing.contents import Contents
-from clipknight.packs import CARD, MANIFEST, write_manifest
+from clipknight.packs import CARD, write_manifest
 from clipknight.training.card import card_of
 from clipknight.training.run_datasets import dataset_of
 from clipknight.training.runs import Run
@@ -63,13 +63,3 @@ def _section(about: dict, found: Agreement) -> str:
         *([f"- Weights that come in packages and are not in here: {packages}."] if packages else []),
     ]
     return "## Pack\n\n" + "\n".join(lines)
-
-
-def check_replaceable(out: Path, overwrite: bool) -> None:
-    """FileExistsError for a pack that is not to be replaced, and for anything else that is in the way."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / MANIFEST).is_file():
-        raise FileExistsError(f"{out} is there and is no pack: choose another --out")
-    if not overwrite:
-        raise FileExistsError(f"{out} exists: pass --overwrite to replace it")
