@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from clipknight.embedding.embeddings import unit
-from clipknight.ensemble.blending import BlendPredictor, blend_loss, fit_weights
+from clipknight.ensemble.blending import BlendPredictor, blend_loss, fit_weights, out_of_fold
 from clipknight.files import atomic_file
 from clipknight.saved_files import read_noted_tensors
 from clipknight.training.runs import Run
@@ -104,12 +104,7 @@ def cross_fitted_bands(
 
     `fold` (N,) is that of each row, as from `blending.cross_fitted`.
     """
-    rows, fitted = np.empty(np.shape(target_sums), dtype=np.float32), []
-    for f in range(fold.max() + 1):
-        own = fold == f
-        fitted.append(fit_bands([member[~own] for member in members], target_sums[~own], components, starts))
-        rows[own] = fitted[f].predict([member[own] for member in members])
-    return rows, fitted
+    return out_of_fold(members, fold, lambda others, which: fit_bands(others, target_sums[which], components, starts))
 
 
 class BandPredictor(BlendPredictor):

@@ -3,7 +3,7 @@
 Rows count at length 1. A member that is unsure of a row gives it shorter, and then it counts the less.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.embeddings import CHUNK_ROWS, Embeddings, unit
@@ -105,6 +105,19 @@ def cross_fitted(
         weights[f] = fit_weights([member[~own] for member in members], target_sums[~own])
         blended[own] = blend([member[own] for member in members], weights[f])
     return blended, fold, weights
+
+
+def out_of_fold(members: Sequence[np.ndarray], fold: np.ndarray, fit: Callable) -> tuple[np.ndarray, list]:
+    """Rows (N, D), each predicted by what was fitted on the other folds, and what that was, one a fold.
+
+    `fit` is given the members' rows of those folds, and which (N,) they are; what it gives predicts from such rows.
+    """
+    rows, fitted = np.empty(np.shape(members[0]), dtype=np.float32), []
+    for f in range(fold.max() + 1):
+        own = fold == f
+        fitted.append(fit([member[~own] for member in members], ~own))
+        rows[own] = fitted[f].predict([member[own] for member in members])
+    return rows, fitted
 
 
 class BlendPredictor:

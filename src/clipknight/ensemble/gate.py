@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from clipknight.embedding.embeddings import UNFAMILIAR, unit
-from clipknight.ensemble.blending import BlendPredictor, at_most_unit
+from clipknight.ensemble.blending import BlendPredictor, at_most_unit, out_of_fold
 from clipknight.files import atomic_file
 from clipknight.saved_files import read_noted_tensors
 from clipknight.training.runs import Run
@@ -144,12 +144,7 @@ def cross_fitted_gate(
     members: Sequence[np.ndarray], mean_targets: np.ndarray, importance: np.ndarray, fold: np.ndarray
 ) -> tuple[np.ndarray, list[Gate]]:
     """Out-of-fold rows (N, D), each by the gate fitted on the other folds, and these gates, one a fold."""
-    rows, fitted = np.empty(np.shape(mean_targets), dtype=np.float32), []
-    for f in range(fold.max() + 1):
-        own = fold == f
-        fitted.append(fit_gate([member[~own] for member in members], mean_targets[~own], importance[~own]))
-        rows[own] = fitted[f].predict([member[own] for member in members])
-    return rows, fitted
+    return out_of_fold(members, fold, lambda others, which: fit_gate(others, mean_targets[which], importance[which]))
 
 
 class GatePredictor(BlendPredictor):
