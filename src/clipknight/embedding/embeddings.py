@@ -1,7 +1,7 @@
 """Rows of id + vector: what every stage reads and writes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from clipknight.saved_files import read_array, read_description
 import numpy as np
 import pandas as pd
 
+DTYPES = ("float32", "float16")  # of vectors in parts; a folder by itself has the first
 FILES = {"vectors.npy", "ids.parquet", "meta.json", "regions.npy"}  # of a saved folder
 UNFAMILIAR = (
     "unfamiliar"  # in the meta of rows whose length is their confidence: what is below it is like nothing known
@@ -72,11 +73,15 @@ class Embeddings:
     def save(self, folder: str | Path) -> None:
         """Write `vectors.npy`, `ids.parquet`, `meta.json` and any `regions.npy` into `folder`, which appears whole."""
         with atomic_folder(folder) as temporary:
-            np.save(temporary / "vectors.npy", np.asarray(self.vectors, dtype=np.float32))
-            if self.regions is not None:
-                np.save(temporary / "regions.npy", np.asarray(self.regions, dtype=np.float32))
-            pd.DataFrame({"id": self.ids}).to_parquet(temporary / "ids.parquet")
-            (temporary / "meta.json").write_text(json.dumps(self.meta, indent=1, ensure_ascii=False), encoding="utf-8")
+            self.write_to(temporary)
+
+    def write_to(self, folder: Path, dtype: str = "float32") -> None:
+        """Write the files of `save` into a folder that is there."""
+        np.save(folder / "vectors.npy", np.asarray(self.vectors, dtype=dtype))
+        if self.regions is not None:
+            np.save(folder / "regions.npy", np.asarray(self.regions, dtype=dtype))
+        pd.DataFrame({"id": self.ids}).to_parquet(folder / "ids.parquet")
+        (folder / "meta.json").write_text(json.dumps(self.meta, indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path, fingerprint: str | None = None) -> "Embeddings":
@@ -90,12 +95,8 @@ class Embeddings:
         if not (folder / "meta.json").is_file():
             raise FileNotFoundError(f"no embeddings in {folder}")
         meta = read_description(folder / "meta.json", remedy)
-        if fingerprint is not None and meta.get("fingerprint") != fingerprint:
-            raise ValueError(
-                f"{folder} was made with encoder {meta.get('encoder')!r} (fingerprint {meta.get('fingerprint')}), "
-                f"not the present one ({fingerprint}): delete the folder to make it again"
-            )
-        ids = _read_ids(folder / "ids.parquet", remedy)
+        check_fingerprint(folder, meta, fingerprint)
+        ids = read_ids(folder / "ids.parquet", remedy)
         regions = folder / "regions.npy"
         regions = read_array(regions, remedy, rows=len(ids), ndims=(3,)) if regions.is_file() else None
         vectors = read_array(folder / "vectors.npy", remedy, rows=len(ids))
@@ -112,7 +113,17 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     )
 
 
-def _read_ids(file: Path, remedy: str) -> np.ndarray:
+def check_fingerprint(folder: Path, meta: Mapping, fingerprint: str | None) -> None:
+    """ValueError for rows that `meta` says to be of an encoder of another `fingerprint`; None is any."""
+    if fingerprint is not None and meta.get("fingerprint") != fingerprint:
+        raise ValueError(
+            f"{folder} was made with encoder {meta.get('encoder')!r} (fingerprint {meta.get('fingerprint')}), "
+            f"not the present one ({fingerprint}): delete the folder to make it again"
+        )
+
+
+def read_ids(file: Path, remedy: str) -> np.ndarray:
+    """(N,) str of an ids.parquet. ValueError where it is broken."""
     try:
         return pd.read_parquet(file, columns=["id"])["id"].to_numpy(dtype=object)
     except (OSError, ValueError, KeyError) as error:
