@@ -21,9 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.errors import parse_early, user_errors
+from clipknight.messages import as_typed, shortened
+from clipknight.paths import existing
+from clipknight.pipeline_file import as_flags, steps_of
+from clipknight.recipe_settings import settings_part
 from clipknight.settings import parse
+from clipknight.training.settings import ResumableSettings, RunSettings
+from clipknight.yaml_files import read_yaml
 
-SCRIPTS = sorted({file.stem for file in Path(__file__).parent.glob("*.py")} - {"pipeline"})
+HERE = Path(__file__).parent
+SCRIPTS = sorted({file.stem for file in HERE.glob("*.py")} - {"pipeline"})
 MOST_STEPS = 10_000  # a `for` of many lists soon stands for millions
 
 
@@ -33,17 +40,6 @@ class Settings:
 
     steps: list[str] = dataclasses.field(default_factory=list)
     """YAML files of steps, as free words"""
-
-
-if __name__ == "__main__":
-    parse_early(Settings, __doc__, positional="steps")  # --help and typos, before the parts load
-
-from clipknight.messages import as_typed, shortened
-from clipknight.paths import existing
-from clipknight.pipeline_file import as_flags, steps_of
-from clipknight.training.runs import Run
-from clipknight.training.settings import ResumableSettings, RunSettings
-from clipknight.yaml_files import read_yaml
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,21 +55,6 @@ class Step:
     def run(self) -> str:
         """The run that it makes; "" for a script that makes none, whose `run` is one that it reads."""
         return self.settings.run if isinstance(self.settings, RunSettings) else ""
-
-
-@user_errors
-def main(argv=None) -> None:
-    s = parse(Settings, argv, __doc__, positional="steps")
-    if not s.steps:
-        raise ValueError("name a file of steps, such as configs/sample.yaml")
-    begin = time.perf_counter()
-    steps = [step for file in s.steps for step in read_steps(file)]
-    renewed = set()  # runs made anew: they make stale what later steps built on them
-    for number, step in enumerate(steps, 1):
-        print(f"\nstep {number} of {len(steps)}")
-        if run_step(step, renewed) and step.run:
-            renewed.add(step.run)
-    print(f"\nall steps done in {time.perf_counter() - begin:.0f} s")
 
 
 def read_steps(file: str) -> list[Step]:
@@ -94,13 +75,38 @@ def checked(script: str, settings: dict) -> Step:
     name, *command = str(script).split() or [""]  # one with commands of its own is named with one: "score submission"
     if name not in SCRIPTS:
         raise ValueError(f"no script is called {shortened(name)!r}; there are {', '.join(SCRIPTS)}")
-    module = importlib.import_module(name)
+    module = settings_part(HERE / f"{name}.py")
     commands = getattr(module, "COMMANDS", {})
     if " ".join(command) not in (commands or [""]):
         listed = ", ".join(f"{name} {command}".strip() for command in commands or [""])
         raise ValueError(f"{shortened(script)!r} is no command of {name}.py; give {listed}")
     accepted, words = commands[command[0]].settings if command else module.Settings, as_flags(settings)
     return Step(name, settings, [*command, *words], parse(accepted, words))
+
+
+def all_steps(s: Settings) -> list[Step]:
+    """The steps of all files, in order. ValueError for one that cannot run."""
+    if not s.steps:
+        raise ValueError("name a file of steps, such as configs/sample.yaml")
+    return [step for file in s.steps for step in read_steps(file)]
+
+
+if __name__ == "__main__":
+    parse_early(Settings, __doc__, positional="steps", check=all_steps)  # --help and typos, before the parts load
+
+from clipknight.training.runs import Run
+
+
+@user_errors
+def main(argv=None) -> None:
+    s = parse(Settings, argv, __doc__, positional="steps")
+    begin, steps = time.perf_counter(), all_steps(s)
+    renewed = set()  # runs made anew: they make stale what later steps built on them
+    for number, step in enumerate(steps, 1):
+        print(f"\nstep {number} of {len(steps)}")
+        if run_step(step, renewed) and step.run:
+            renewed.add(step.run)
+    print(f"\nall steps done in {time.perf_counter() - begin:.0f} s")
 
 
 def run_step(step: Step, renewed: set[str]) -> bool:

@@ -16,6 +16,10 @@ SCRIPTS = sorted(file.relative_to(SRC).as_posix() for folder in (SRC, SRC / "stu
 ASKED = [[script, flag] for script in SCRIPTS for flag in ("--help", "--hlep")]
 ASKED += [["score.py", command, flag] for command in ("captions", "ladder", "table") for flag in ("--help", "--hlep")]
 SILENT = [["caption.py"], ["pack.py"], ["predict.py"]]  # their settings are allowed one by one, but say nothing
+STEPS = {
+    "script.yaml": "[{train_a: {data: d, run: a}}, {train_z: {run: z}}]",
+    "setting.yaml": "[{train_a: {data: d, run: a}}, {score captions: {candidates: c, rfeerences: r}}]",
+}
 ASK = """
 import contextlib, io, json, runpy, sys
 answers = {}
@@ -31,9 +35,13 @@ print(json.dumps(answers))
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict:
+def answers(tmp_path_factory) -> dict:
     """(exit code, page, modules that it was the first to import) of each command, all asked in one process."""
-    call = {"input": json.dumps(ASKED + SILENT), "cwd": SRC, "env": os.environ | {"PYTHONPATH": str(SRC)}}
+    steps = tmp_path_factory.mktemp("steps")
+    for name, text in STEPS.items():
+        (steps / name).write_text(text, encoding="utf-8")
+    asked = ASKED + SILENT + [["pipeline.py", str(steps / name)] for name in STEPS]
+    call = {"input": json.dumps(asked), "cwd": SRC, "env": os.environ | {"PYTHONPATH": str(SRC)}}
     ended = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, **call)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
@@ -51,3 +59,10 @@ def test_both_are_answered(answers, words):
         assert code == 0 and ("usage:" in page or "score.py captions" in page)
     else:
         assert code.startswith("error: ") and not page
+
+
+@pytest.mark.parametrize("file, problem", [("script.yaml", "train_z"), ("setting.yaml", "do you mean --references?")])
+def test_a_mistake_in_a_file_of_steps_is_one_of_them(answers, file, problem):
+    (answer,) = [answer for command, answer in answers.items() if command.endswith(file)]
+    code, page, _ = answer
+    assert code.startswith("error: ") and "step 2" in code and problem in code and not page
