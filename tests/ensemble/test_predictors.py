@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import blend
+import clipknight.embedding.clip as clip
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.training.runs import Run
@@ -52,3 +53,16 @@ def test_a_run_of_no_kind_predicts_nothing(old_runs):
     )
     with pytest.raises(ValueError, match="'old/mute' predicts nothing; runs that do are of the kinds model_a, model_b"):
         load_predictor(Run.open("old/mute"))
+
+
+def test_members_that_stand_on_one_encoder_load_it_once(old_runs, tiny_clip, monkeypatch):
+    shutil.copytree(old_runs / "b", old_runs / "twin")
+    shutil.copytree(old_runs / "ensemble", old_runs / "twins")
+    file = old_runs / "twins" / "run.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"old/a"', '"old/twin"'), encoding="utf-8")
+    loaded = []
+    load = clip._load_clip
+    monkeypatch.setattr(clip, "_load_clip", lambda *words: loaded.append(words) or load(*words))
+    first, second = load_predictor(Run.open("old/twins"), "cpu").members.values()
+    assert first.encoder.model is second.encoder.model and len(loaded) == 1
+    assert clip.load_clip(str(tiny_clip), "cpu") is not clip.load_clip(str(tiny_clip), "cpu")  # either may be trained

@@ -7,6 +7,9 @@
 `NAME@224`           any of them at another image size, pixels a side
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +22,18 @@ from clipknight.paths import existing
 from clipknight.saved_files import load_weights, read_description, read_tensors
 from clipknight.waiting import waiting
 
+_loaded: ContextVar[dict | None] = ContextVar("loaded", default=None)  # where `encoders_loaded_once` has them
+
+
+@contextmanager
+def encoders_loaded_once() -> Iterator[None]:
+    """Have `load_clip` give the same encoder for the same words while the block runs, which must train none of them."""
+    before = _loaded.set({} if _loaded.get() is None else _loaded.get())
+    try:
+        yield
+    finally:
+        _loaded.reset(before)
+
 
 def load_clip(
     name: str = OFFLINE, device: str = "auto", precision: str = "auto", features: str = "auto"
@@ -28,14 +43,24 @@ def load_clip(
     `features="pooled"` takes a timm tower's image embedding before its projection. ValueError with near names for an
     unknown name; ConnectionError when its weights are neither here nor reachable.
     """
-    with waiting(f"loading the encoder {name}"):
-        encoder = _load_clip(name, device, precision)
+    encoder = _once(name, device, precision)
     if features == "pooled":
         if not hasattr(encoder.visual, "trunk"):
             raise ValueError(f"encoder {name!r} has no pooled features apart from its projection: use --features auto")
         return replace(encoder, joint=False, projected=False)
     if features != "auto":
         raise ValueError(f"features {features!r} is none of {', '.join(FEATURES)}")
+    return encoder
+
+
+def _once(*words: str) -> ClipEncoder:
+    loaded = _loaded.get()
+    if loaded is not None and words in loaded:
+        return loaded[words]
+    with waiting(f"loading the encoder {words[0]}"):
+        encoder = _load_clip(*words)
+    if loaded is not None:
+        loaded[words] = encoder
     return encoder
 
 

@@ -13,8 +13,6 @@ from clipknight.messages import a_few
 from clipknight.training.runs import Run
 
 import numpy as np
-from scipy.optimize import minimize
-from sklearn.model_selection import GroupKFold
 
 
 def blend(members: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
@@ -35,6 +33,8 @@ def fit_weights(members: Sequence[np.ndarray], target_sums: np.ndarray) -> np.nd
     depend on. The best single member is among the candidates, so the blend is never worse on these rows. ValueError for
     NaN and for shapes that differ.
     """
+    from scipy.optimize import minimize  # late: a blend that only predicts does without
+
     moments = _moments(members, target_sums)
     count = len(members)
     corners = np.eye(count)
@@ -78,6 +78,8 @@ def _moments(members: Sequence[np.ndarray], target_sums: np.ndarray) -> tuple[np
 
 def balanced_folds(groups: np.ndarray, folds: int, seed: int = 0) -> np.ndarray:
     """Fold (N,) of each row: whole groups, the largest first into the smallest fold; the seed orders equal ones."""
+    from sklearn.model_selection import GroupKFold  # late, as above
+
     names, number = np.unique(np.asarray(groups), return_inverse=True)
     if not 2 <= folds <= len(names):
         raise ValueError(

@@ -18,7 +18,6 @@ from clipknight.training.runs import Run
 
 import numpy as np
 from safetensors.numpy import save_file
-from scipy.optimize import minimize
 
 PENALTY = 1e-4  # on a coefficient's square; ten times as much or as little scores up to .003 less
 LEAST_LENGTH = 0.05  # so that a row that nothing speaks for has a direction still
@@ -97,6 +96,8 @@ def fit_gate(members: Sequence[np.ndarray], mean_targets: np.ndarray, importance
 
     `importance` (N,) weighs the images.
     """
+    from scipy.optimize import minimize  # late: a gate that only predicts does without
+
     importance = importance / importance.sum()
     signs = signs_of(members)
     centre = importance @ signs

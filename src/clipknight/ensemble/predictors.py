@@ -4,6 +4,7 @@ import pkgutil
 from typing import Protocol
 
 from clipknight.data.datasets import Dataset
+from clipknight.embedding.clip import encoders_loaded_once
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.training.runs import Run
 
@@ -36,7 +37,8 @@ def load_predictor(run: Run, device: str = "auto") -> Predictor:
     """The run as a predictor of any images. ValueError for a run of a kind that predicts none."""
     if run.kind not in PREDICTORS:
         raise ValueError(f"run {run.name!r} predicts nothing; runs that do are of the kinds {', '.join(PREDICTORS)}")
-    return pkgutil.resolve_name(PREDICTORS[run.kind])(run, device)
+    with encoders_loaded_once():  # the members of a blend often stand on the same ones
+        return pkgutil.resolve_name(PREDICTORS[run.kind])(run, device)
 
 
 def save_split_predictions(run: Run, dataset: Dataset, s) -> None:
