@@ -7,8 +7,13 @@ from pathlib import Path
 
 def peak_mib() -> float:
     """The largest memory that this process has held: VmHWM."""
+    return memory_mib("VmHWM")
+
+
+def memory_mib(name: str) -> float:
+    """What the kernel says of this process's memory: VmRSS (resident), VmHWM (its peak), VmData (its own)."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) / 1024
 
 
 def hardware() -> str:

@@ -65,7 +65,7 @@ def filter_similar(
             kept = np.concatenate([kept, np.delete(block[left], hit)])
             bar.update(len(block))
     dropped = np.flatnonzero(dropped_by >= 0)
-    cosine[dropped] = _cosines(vectors, vectors, dropped, dropped_by[dropped])
+    cosine[dropped] = cosines_of_pairs(vectors, vectors, dropped, dropped_by[dropped])
     return Filtered(dropped_by, cosine)
 
 
@@ -95,14 +95,14 @@ def _first_over(rows: np.ndarray, kept: np.ndarray, threshold: float) -> tuple[n
     """Which of `rows` exceed the threshold with any of `kept`, and the first of `kept` for each of them."""
     products = rows @ kept.T
     near = np.flatnonzero(products.max(axis=1, initial=-1) > threshold - _rounding(rows))
-    over = _over(products[near], rows[near], kept, threshold)
+    over = over_threshold(products[near], rows[near], kept, threshold)
     hit = over.any(axis=1)
     return near[hit], over[hit].argmax(axis=1)
 
 
 def _within(rows: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """The same for `rows` (n, D) among themselves: each against those before it that are kept."""
-    over = np.tril(_over(rows @ rows.T, rows, rows, threshold), -1)
+    over = np.tril(over_threshold(rows @ rows.T, rows, rows, threshold), -1)
     kept, hits, by = np.ones(len(rows), dtype=bool), [], []
     for row in np.flatnonzero(over.any(axis=1)):  # the few that are like an earlier one of their block
         kept[row] = not (near := over[row] & kept).any()
@@ -112,15 +112,15 @@ def _within(rows: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]
     return np.array(hits, dtype=np.int64), np.array(by, dtype=np.int64)
 
 
-def _over(products: np.ndarray, a: np.ndarray, b: np.ndarray, threshold: float) -> np.ndarray:
+def over_threshold(products: np.ndarray, a: np.ndarray, b: np.ndarray, threshold: float) -> np.ndarray:
     """Whether each pair's cosine exceeds the threshold: float32 `products`, and float64 where they cannot tell."""
     over = products > threshold
     i, j = np.nonzero(np.abs(products - threshold) <= _rounding(a))
-    over[i, j] = _cosines(a, b, i, j) > threshold
+    over[i, j] = cosines_of_pairs(a, b, i, j) > threshold
     return over
 
 
-def _cosines(a: np.ndarray, b: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def cosines_of_pairs(a: np.ndarray, b: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """a[i] · b[j] in float64, pair by pair: no matrix product, whose order of summing follows its shape."""
     step = max(1, RECHECKED // a.shape[1])
     found = np.empty(len(i))

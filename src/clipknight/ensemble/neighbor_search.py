@@ -2,6 +2,8 @@
 
 import math
 
+from clipknight.embedding.lengths import lengths, unit_rows
+
 import faiss
 import numpy as np
 
@@ -45,7 +47,7 @@ class NeighborSearch:
             return squared, indices, np.full(len(queries), np.inf)
         # A key left out is at least as far as the farthest candidate, but for the rounding of two expansions.
         farthest = squared.max(axis=1)
-        length = _lengths(queries)
+        length = lengths(queries)
         rounding = 4 * np.finfo(np.float32).eps * queries.shape[1] * (length**2 + (length + np.sqrt(farthest)) ** 2)
         return squared, indices, farthest - rounding
 
@@ -74,22 +76,4 @@ def comparable(X, metric):
     """X as float32 rows to compare; X itself where it is that already. ValueError for numbers too large to square."""
     if max(X.max(), -X.min()) > 1e15:
         raise ValueError("X holds values above 1e15, whose squares float32 cannot hold: scale X down")
-    return _unit_rows(X) if metric == "cosine" else np.ascontiguousarray(X, dtype=np.float32)
-
-
-def _unit_rows(X):
-    """Rows of length 1, float32. Zero rows and those within 1e-6 of 1 stay: X itself returns where all are that."""
-    step = max(1, 2**21 // X.shape[1])  # 16 MiB of float64 at a time
-    pieces = [slice(start, start + step) for start in range(0, len(X), step)]
-    length = np.concatenate([_lengths(X[piece]) for piece in pieces])
-    length[(np.abs(length - 1) < 1e-6) | (length == 0)] = 1
-    if X.dtype == np.float32 and X.flags.c_contiguous and (length == 1).all():
-        return X
-    rows = np.empty(X.shape, dtype=np.float32)
-    for piece in pieces:
-        rows[piece] = X[piece] / length[piece, None]
-    return rows
-
-
-def _lengths(X):
-    return np.sqrt(np.square(X, dtype=np.float64).sum(axis=1))
+    return unit_rows(X) if metric == "cosine" else np.ascontiguousarray(X, dtype=np.float32)
