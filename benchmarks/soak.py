@@ -3,7 +3,7 @@
     python benchmarks/soak.py                                  an hour with the starter
     python benchmarks/soak.py --minutes 2 --every 0.2          a look at it
 
-The pictures and clips are those of the built-in sample, new ones in each round, drawn and deleted as they are captioned.
+The pictures and clips are those of the built-in sample, new ones in each round, drawn as they are captioned.
 The limit is the kernel's on a process's own memory (RLIMIT_DATA): beyond it an allocation fails, and the benchmark with
 it. Growth is the slope of a line through the resident memory after the warm-up.
 """
@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from clipknight.api.loading import load
 from clipknight.errors import user_errors

@@ -215,6 +215,15 @@ def test_exact_recall_is_one_and_more_probes_find_more(data):
     assert 0 < narrow.recall(queries, n_queries=30) <= 1
 
 
+def test_what_the_index_costs_is_compared_with_exact_search(data):
+    keys, values, queries = data
+    knn = DistanceWeightedKNN(20, index="ivf", index_params={"nlist": 12, "nprobe": 1}).fit(keys, values)
+    found, exact, recall = knn.compare_with_exact(queries)
+    np.testing.assert_array_equal(found, knn.predict(queries))
+    np.testing.assert_array_equal(exact, DistanceWeightedKNN(20).fit(keys, values).predict(queries))
+    assert recall == knn.recall(queries) < 1
+
+
 def test_hnsw_finds_nearly_all_and_builds_the_same_graph_by_any_number_of_threads(data):
     keys, values, _ = data
     fits = []
@@ -254,7 +263,7 @@ def test_scikit_learn_checks(parameters):
     [
         ({"weights": "distance"}, "'inverse', 'uniform' or a function, not 'distance'"),
         ({"metric": "manhattan"}, "'cosine' or 'euclidean', not 'manhattan'"),
-        ({"index": "flat"}, "'exact', 'ivf' or 'hnsw', not 'flat'"),
+        ({"index": "flat"}, "one of 'exact', 'ivf', 'hnsw', 'ivf_sq8', 'ivf_pq', 'auto', not 'flat'"),
         ({"index_params": {"nlist": 3}}, "index_params must be a dict of nothing for exact, not {'nlist': 3}"),
         ({"index": "ivf", "index_params": {"M": 3}}, "a dict of nlist, nprobe for ivf, not {'M': 3}"),
         ({"index": "ivf", "index_params": {"nlist": 0}}, "index_params must be integers above 0"),

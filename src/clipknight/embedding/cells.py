@@ -16,7 +16,7 @@ ONE_LEVEL = 1024  # cells that one k-means finds; of more, k-means of k-means' g
 
 
 def cells_for(rows: int) -> int:
-    """How many cells suit so many rows, as their square root grows, which balances finding a cell and going through it."""
+    """How many cells suit so many rows, as their square root grows: finding a cell takes what going through it does."""
     return max(1, min(round(4 * math.sqrt(rows)), rows // LEAST_ROWS, MOST_CELLS))
 
 

@@ -55,7 +55,7 @@ def missed(rows: RowParts, threshold: float, order: np.ndarray, filtered: Filter
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """Rows by their place in the order, and sorted by the cells they look into: cell c has those from `starts[c]` on."""
+    """Rows by their place in the order, sorted by the cells they look into: cell c has those from `starts[c]` on."""
 
     rows: RowParts
     order: np.ndarray

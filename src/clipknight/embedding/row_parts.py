@@ -8,7 +8,7 @@ import numpy as np
 
 
 class RowParts:
-    """The rows (N, D) of `parts`, arrays of one width, one after the other; read as float32 whatever they are stored as.
+    """The rows (N, D) of `parts`, arrays of one width, one after the other; read as float32 however they are stored.
 
     `at_length_one`: they are scaled so as they are read, which those stored as float16 are not quite.
 
@@ -17,7 +17,7 @@ class RowParts:
     ((3, 3), [1.0, 0.0])
     """
 
-    ndim = 2
+    ndim, dtype = 2, np.dtype(np.float32)
 
     def __init__(self, parts: Sequence[np.ndarray], at_length_one: bool = False):
         self.parts, self.at_length_one = list(parts), at_length_one
@@ -42,6 +42,10 @@ class RowParts:
             if last > first:
                 found[order[first:last]] = part[rows[order[first:last]] - start]
         return self._scaled(found)
+
+    def part(self, number: int) -> "RowParts":
+        """One of the parts alone."""
+        return RowParts([self.parts[number]], self.at_length_one)
 
     def pieces(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
         """The first row's number and the rows (at most `size`, D) of each piece; none crosses from part to part."""

@@ -17,8 +17,12 @@ import numpy as np
 
 def blend(members: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     """Unit rows (N, D) float32 of the weighted mean of the members' rows, each counted at length 1 or less."""
-    rows = (at_most_unit(np.asarray(member, np.float64)) for member in members)
-    return unit(sum(weight * row for row, weight in zip(rows, weights, strict=True))).astype(np.float32)
+    blended = np.empty(np.shape(members[0]), dtype=np.float32)
+    for start in range(0, len(blended), CHUNK_ROWS // 16):
+        chunk = slice(start, start + CHUNK_ROWS // 16)
+        rows = (at_most_unit(np.asarray(member[chunk], np.float64)) for member in members)
+        blended[chunk] = unit(sum(weight * row for row, weight in zip(rows, weights, strict=True)))
+    return blended
 
 
 def at_most_unit(rows: np.ndarray) -> np.ndarray:

@@ -4,7 +4,9 @@ import math
 from numbers import Integral, Real
 
 from clipknight.embedding.embeddings import unit
-from clipknight.ensemble.neighbor_search import NeighborSearch, build_index, comparable
+from clipknight.embedding.row_parts import RowParts
+from clipknight.ensemble.index_choice import choose_index
+from clipknight.ensemble.neighbor_search import NeighborSearch, SearchInParts, build_index, comparable
 from clipknight.ensemble.settings import INDEX_PARAMS
 
 import numpy as np
@@ -14,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 PAPER_NEIGHBORS = 100
 SPARE = 16  # candidates beyond the k asked for: they settle ties at the k-th place without a second search
+CANDIDATES = {"ivf_sq8": 2, "ivf_pq": 8}  # times as many, of an index that compares keys cut to so few bits
 
 
 class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -28,7 +31,9 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
     then by row number; with the exact index they do not depend on how queries are batched.
 
     Memory: float32 keys of unit length (euclidean: any float32 keys) are held as given, memory-mapped or not; others
-    are copied once. ivf and hnsw hold one more copy. Float32 values give float32 predictions, all others float64.
+    are copied once. ivf and hnsw hold one more copy, ivf_sq8 a quarter of one, ivf_pq a thirtieth; these two can be
+    built of rows in parts and stay on disk (clipknight/ensemble/knn_on_disk.py). Float32 values give float32
+    predictions, all others float64.
 
     Parameters
     ----------
@@ -36,12 +41,13 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
     weights : "inverse" (the formula above), "uniform", or a callable from distances (q, k) to weights (q, k).
         Where power and delta make a weight infinite (delta=0 and d=0), such keys share all the weight.
     metric : "cosine" or "euclidean".
-    index : "exact"; "ivf" and "hnsw" are approximate, see `recall`. Queries they leave short are searched exactly.
-    index_params : faiss's names. ivf: nlist, nprobe; hnsw: M, efConstruction, efSearch.
+    index : "exact"; "ivf", "hnsw", "ivf_sq8" and "ivf_pq" are approximate, see `recall`. Queries they leave short are
+        searched exactly. "auto": by the number of keys and the free memory, see `index_kind_`.
+    index_params : faiss's names. ivf, ivf_sq8: nlist, nprobe; ivf_pq: m too; hnsw: M, efConstruction, efSearch.
     unit_output : scale predictions to unit length, where y has more than one column.
     batch_size : queries searched at a time; memory beyond data and result grows with it alone.
 
-    Attributes: keys_ (n, d) float32 as compared, values_ (n, t) or (n,), index_ faiss or None.
+    Attributes: keys_ (n, d) float32 as compared, values_ (n, t) or (n,), index_ faiss or None, index_kind_ its name.
 
     >>> knn = DistanceWeightedKNN(n_neighbors=2, unit_output=False)
     >>> float(knn.fit([[1, 0], [0, 1], [-1, 0]], [1.0, 2.0, 9.0]).predict([[1, 1]]).round(3)[0])
@@ -82,14 +88,19 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
         keys = comparable(X, self.metric)
         values = np.ascontiguousarray(y, dtype=np.float32 if y.dtype == np.float32 else np.float64)
-        return self.hold(
-            keys, values, None if self.index == "exact" else build_index(keys, self.index, self.index_params or {})
-        )
+        kind = choose_index(*keys.shape)[0] if self.index == "auto" else self.index
+        index = None if kind == "exact" else build_index(keys, kind, self.index_params or {})
+        return self.hold(keys, values, index, kind)
 
-    def hold(self, keys, values, index):
-        """Be fitted on keys (n, d) as `comparable` gives them, and their values; `index` is faiss's, None for exact."""
+    def hold(self, keys, values, index, kind=None):
+        """Be fitted on keys (n, d) as `comparable` gives them, and their values; `index` is faiss's, None for exact.
+
+        Keys and values may be RowParts.
+        """
         self.keys_, self.values_, self.index_ = keys, values, index
-        self._neighbors = NeighborSearch(keys, self.metric, index)
+        self.index_kind_ = kind or self.index
+        search = SearchInParts if isinstance(keys, RowParts) else NeighborSearch
+        self._neighbors = search(keys, self.metric, index)
         self.n_features_in_ = keys.shape[1]
         return self
 
@@ -109,20 +120,28 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X=None):
         """Values for X (q, d), or for every key without itself when X is None."""
         queries, excluded = self._queries(X)
-        k = self._k(None, len(queries), excluded)
-        values = self.values_.reshape(len(self.values_), -1)
-        predictions = np.empty((len(queries), values.shape[1]), values.dtype)
-        for rows, distances, indices in self._search(queries, k, excluded):
+        return self._predicted(self._search(queries, self._k(None, len(queries), excluded), excluded), len(queries))
+
+    def compare_with_exact(self, X):
+        """What the index gives for X (q, d) and what exact search would, and the share of the true keys it finds."""
+        queries, _ = self._queries(X)
+        k = self._k(None, len(queries), None)
+        found, exact = ([*self._search(queries, k, None, exact=exactly)] for exactly in (False, True))
+        hits = sum(int((d <= true[:, -1:]).sum()) for (_, d, _), (_, true, _) in zip(found, exact, strict=True))
+        return self._predicted(found, len(queries)), self._predicted(exact, len(queries)), hits / (len(queries) * k)
+
+    def _predicted(self, neighbors, count):
+        """The predictions for so many queries from batches of their neighbours, as `_search` yields them."""
+        values = self.values_[:, None] if self.values_.ndim == 1 else self.values_
+        predictions = np.empty((count, values.shape[1]), values.dtype)
+        for rows, distances, indices in neighbors:
             weights = self.neighbor_weights(distances)
             total = weights.sum(axis=1, keepdims=True)
             if not (np.isfinite(total) & (total > 0)).all():
                 raise ValueError("the weights of a query do not have a finite sum above 0: check `weights`")
-            # A sparse product reads each value where it lies; gathering them first would take k times the result.
-            shares = (weights / total).astype(values.dtype)
-            starts = np.arange(0, shares.size + 1, k)
-            average = csr_array((shares.ravel(), indices.ravel(), starts), (len(shares), len(values))) @ values
+            average = _averages((weights / total).astype(values.dtype), indices, values)
             predictions[rows] = unit(average) if self.unit_output and average.shape[1] > 1 else average
-        return predictions.reshape(len(queries), *self.values_.shape[1:])
+        return predictions.reshape(count, *self.values_.shape[1:])
 
     def neighbor_weights(self, distances):
         """The weights (q, k) float64 of keys at `distances` (q, k), before their sum divides them."""
@@ -164,7 +183,7 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _search(self, queries, k, excluded, exact=False):
         """Yield (slice of queries, distances (q, k), indices (q, k)) batch by batch."""
         exact = exact or self.index_ is None
-        ask = k + SPARE + (excluded is not None)
+        ask = k * (1 if exact else CANDIDATES.get(self.index_kind_, 1)) + SPARE + (excluded is not None)
         for start in range(0, len(queries), self.batch_size):
             rows = slice(start, start + self.batch_size)
             out = None if excluded is None else excluded[rows]
@@ -193,7 +212,7 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         checks = [
             ("weights", weighs, "'inverse', 'uniform' or a function"),
             ("metric", self.metric in ("cosine", "euclidean"), "'cosine' or 'euclidean'"),
-            ("index", self.index in INDEX_PARAMS, "'exact', 'ivf' or 'hnsw'"),
+            ("index", self.index in INDEX_PARAMS, f"one of {', '.join(map(repr, INDEX_PARAMS))}"),
             ("index_params", set(params) <= set(known), f"a dict of {', '.join(known) or 'nothing'} for {self.index}"),
             ("index_params", all(_is_number(value, Integral, 1) for value in params.values()), "integers above 0"),
             ("power", _is_number(self.power, Real, 0) and self.power > 0, "a number > 0"),
@@ -204,6 +223,16 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         for name, holds, wanted in checks:
             if not holds:
                 raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+
+
+def _averages(shares, indices, values):
+    """(q, t) of the `values` at `indices` (q, k), an array or RowParts, each by its share (q, k)."""
+    if isinstance(values, RowParts):
+        used, indices = np.unique(indices, return_inverse=True)
+        values = values[used]
+    # A sparse product reads each value where it lies; gathering them first would take k times the result.
+    starts = np.arange(0, shares.size + 1, shares.shape[1])
+    return csr_array((shares.ravel(), indices.ravel(), starts), (len(shares), len(values))) @ values
 
 
 def _is_number(value, kind, least):

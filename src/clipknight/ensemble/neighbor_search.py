@@ -1,11 +1,18 @@
 """Finding the nearest keys: faiss proposes candidates, exact distances in a fixed order decide."""
 
 import math
+from functools import cached_property
 
+from clipknight.embedding.embeddings import CHUNK_ROWS
 from clipknight.embedding.lengths import lengths, unit_rows
+from clipknight.ensemble.disk_index import trained_index
+from clipknight.ensemble.settings import ON_DISK
 
 import faiss
 import numpy as np
+from faiss.contrib.exhaustive_search import knn_ground_truth
+
+GATHERED = 2**24  # numbers of keys that are read at a time
 
 
 class NeighborSearch:
@@ -13,7 +20,6 @@ class NeighborSearch:
 
     def __init__(self, keys, metric, approximate=None):
         self.keys, self.metric, self.approximate = keys, metric, approximate
-        self._zero = ~keys.any(axis=1)
 
     def nearest(self, queries, k, excluded, ask, exact):
         """Squared distances and indices (q, k) of the k nearest keys, sorted by distance, then by row number.
@@ -23,7 +29,7 @@ class NeighborSearch:
         """
         squared, indices, limit = self._candidates(queries, min(ask, len(self.keys)), exact)
         if self.metric == "cosine":
-            squared[(self._zero[indices] | ~queries.any(axis=1, keepdims=True)) & np.isfinite(squared)] = 2
+            squared[(self._is_zero(indices) | ~queries.any(axis=1, keepdims=True)) & np.isfinite(squared)] = 2
         if excluded is not None:
             squared[indices == excluded[:, None]] = np.inf
         order = np.lexsort((indices, squared), axis=1)[:, :k]
@@ -37,12 +43,9 @@ class NeighborSearch:
 
     def _candidates(self, queries, ask, exact):
         """Squared distances and indices (q, ask), and the distance (q,) within which no other key can lie."""
-        _, indices = faiss.knn(queries, self.keys, ask) if exact else self.approximate.search(queries, ask)
+        indices = self._compared_with_all(queries, ask) if exact else self.approximate.search(queries, ask)[1]
         # faiss expands |u-v|², which cancels: again for the candidates, term by term. Index -1 (none found) gives inf.
-        squared = np.empty(indices.shape, dtype=np.float32)
-        pointers = [faiss.swig_ptr(array) for array in (squared, queries, self.keys, indices)]
-        faiss.fvec_L2sqr_by_idx(*pointers, queries.shape[1], *indices.shape)
-        squared = squared.astype(np.float64)
+        squared = self._squared(queries, indices).astype(np.float64)
         if not exact or ask == len(self.keys):
             return squared, indices, np.full(len(queries), np.inf)
         # A key left out is at least as far as the farthest candidate, but for the rounding of two expansions.
@@ -51,11 +54,54 @@ class NeighborSearch:
         rounding = 4 * np.finfo(np.float32).eps * queries.shape[1] * (length**2 + (length + np.sqrt(farthest)) ** 2)
         return squared, indices, farthest - rounding
 
+    def _compared_with_all(self, queries, ask):
+        return faiss.knn(queries, self.keys, ask)[1]
+
+    def _squared(self, queries, indices):
+        """Squared distances (q, k) float32 of each query and its candidates."""
+        return _squared_by_index(queries, self.keys, indices)
+
+    def _is_zero(self, indices):
+        """Which keys are zero rows, which have no direction."""
+        return self._zero[indices]
+
+    @cached_property
+    def _zero(self):
+        return ~self.keys.any(axis=1)
+
+
+class SearchInParts(NeighborSearch):
+    """The same among `keys` that are RowParts, none of them zero: only what is compared comes into memory."""
+
+    def _compared_with_all(self, queries, ask):
+        return knn_ground_truth(queries, (rows for _, rows in self.keys.pieces(CHUNK_ROWS)), ask, ngpu=0)[1]
+
+    def _squared(self, queries, indices):
+        squared = np.empty(indices.shape, dtype=np.float32)
+        step = max(1, GATHERED // (indices.shape[1] * self.keys.shape[1]))
+        for rows in (slice(start, start + step) for start in range(0, len(queries), step)):
+            used, at = np.unique(indices[rows], return_inverse=True)
+            at[indices[rows] < 0] = -1
+            squared[rows] = _squared_by_index(queries[rows], self.keys[np.maximum(used, 0)], at)
+        return squared
+
+    def _is_zero(self, indices):
+        return np.zeros(indices.shape, dtype=bool)  # they were refused when the keys were fitted
+
+
+def _squared_by_index(queries, keys, indices):
+    squared, indices = np.empty(indices.shape, dtype=np.float32), np.ascontiguousarray(indices, dtype=np.int64)
+    pointers = [faiss.swig_ptr(array) for array in (squared, np.ascontiguousarray(queries), keys, indices)]
+    faiss.fvec_L2sqr_by_idx(*pointers, queries.shape[1], *indices.shape)
+    return squared
+
 
 def build_index(keys, kind, params):
-    """faiss's approximate index "ivf" or "hnsw" over `keys` (n, d), its `params` as in INDEX_PARAMS."""
+    """faiss's approximate index of this kind over `keys` (n, d), its `params` as in INDEX_PARAMS."""
     n_keys, dim = keys.shape
-    if kind == "hnsw":
+    if kind in ON_DISK:
+        index = trained_index(keys, kind, params)
+    elif kind == "hnsw":
         index = faiss.index_factory(dim, f"HNSW{params.get('M', 32)},Flat")
         index.hnsw.efConstruction = params.get("efConstruction", 80)
         index.hnsw.efSearch = params.get("efSearch", 256)

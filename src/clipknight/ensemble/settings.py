@@ -6,4 +6,12 @@ HEADS = {
     "linear": "clipknight.ensemble.heads:LinearHead",
     "wide": "clipknight.ensemble.heads:WideHead",
 }
-INDEX_PARAMS = {"exact": (), "ivf": ("nlist", "nprobe"), "hnsw": ("M", "efConstruction", "efSearch")}  # of Model B
+INDEX_PARAMS = {  # of Model B: what each kind takes, by faiss's names
+    "exact": (),
+    "ivf": ("nlist", "nprobe"),
+    "hnsw": ("M", "efConstruction", "efSearch"),
+    "ivf_sq8": ("nlist", "nprobe"),
+    "ivf_pq": ("nlist", "nprobe", "m"),
+    "auto": (),
+}
+ON_DISK = ("ivf_sq8", "ivf_pq")  # can be built of rows in parts, and searched without being in memory
