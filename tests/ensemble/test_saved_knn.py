@@ -2,6 +2,7 @@ import pickle
 
 from clipknight.embedding.embeddings import unit
 from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.knn_on_disk import fit_on_disk
 from clipknight.ensemble.saved_knn import load_knn, pack_arrays, save_knn
 
 import numpy as np
@@ -42,6 +43,23 @@ def test_saved_and_loaded_predicts_the_same(data, index, tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(knn)).predict(queries), knn.predict(queries))
     with pytest.raises(ValueError, match="24 features"):
         loaded.predict(queries[:, :7])
+
+
+@pytest.mark.parametrize("index", ["exact", "ivf_sq8"])
+def test_rows_in_parts_are_saved_so_with_their_index(data, index, tmp_path):
+    keys, values, queries = data
+    halves = [keys[:200].astype(np.float16), keys[200:].astype(np.float16)]
+    for name, others in (("same", halves), ("values", [values.astype(np.float32)])):
+        knn = fit_on_disk(DistanceWeightedKNN(12, index=index), halves, others, tmp_path / "built")
+        save_knn(knn, tmp_path / name)
+        (tmp_path / name).rename(tmp_path / f"{name}-elsewhere")
+        loaded = load_knn(tmp_path / f"{name}-elsewhere")
+        np.testing.assert_array_equal(loaded.predict(queries), knn.predict(queries))
+        assert loaded.keys_.parts[1].dtype == np.float16 and isinstance(loaded.keys_.parts[1], np.memmap)
+    assert not (tmp_path / "same-elsewhere" / "values").exists()
+    (tmp_path / "values-elsewhere" / "keys" / "00001.npy").unlink()
+    with pytest.raises(ValueError, match="has 200 keys and 600 values: fit it again"):
+        load_knn(tmp_path / "values-elsewhere")
 
 
 def test_what_a_folder_cannot_hold_or_does_not(data, tmp_path):

@@ -134,3 +134,22 @@ def test_an_approximate_index_says_its_recall(argv, capsys):
     main(argv("hnsw", "--index=hnsw", "--n_neighbors=5"))
     assert "hnsw index: recall@5 1.0" in capsys.readouterr().out
     assert Run.open("b/hnsw").finished
+
+
+def test_an_index_on_disk_says_what_it_costs_and_predicts_again(argv, data, capsys):
+    exact = main(argv("exact", "--n_neighbors=5"))
+    capsys.readouterr()
+    score = main(argv("disk", "--index=ivf_sq8", "--n_neighbors=5"))
+    run = Run.open("b/disk")
+    compared = f"recall@5 1.0000 against exact search on {len(data.split('valid').dataset)} valid images, where Avg-Cos"
+    assert f"ivf_sq8 index: {compared} is {exact:.4f}, exactly {exact:.4f}" in capsys.readouterr().out
+    assert score == exact
+    assert not (run.folder / "index").exists() and (run.folder / "best" / "lists.ivfdata").is_file()
+    predicted = load_predictor(run, "cpu").predict(data.dataset.split("valid"), workers=0)
+    np.testing.assert_array_equal(predicted.vectors, run.predictions("valid").vectors)
+
+
+def test_auto_says_what_it_chose(argv, capsys):
+    main(argv("auto", "--index=auto", "--n_neighbors=5"))
+    assert "are few enough to compare with all" in capsys.readouterr().out
+    assert not (Run.open("b/auto").folder / "best" / "index.faiss").exists()

@@ -12,6 +12,8 @@ from clipknight.ensemble.settings import ON_DISK
 
 import numpy as np
 
+PART_ROWS = 2**18
+
 
 def fit_on_disk(
     knn: DistanceWeightedKNN, keys: Sequence[np.ndarray], values: Sequence[np.ndarray], folder: Path
@@ -32,7 +34,13 @@ def fit_on_disk(
     if kind not in ("exact", *ON_DISK):
         raise ValueError(f"index {kind!r} holds all keys in memory: for keys in parts choose {' or '.join(ON_DISK)}")
     index = None if kind == "exact" else build_on_disk(keys, kind, knn.index_params or {}, folder)
+    knn.index_folder_ = folder
     return knn.hold(keys, values, index, kind)
+
+
+def in_parts(rows: np.ndarray) -> list[np.ndarray]:
+    """The rows of an array, memory-mapped or not, in stretches that are indexed one by one."""
+    return [rows[start : start + PART_ROWS] for start in range(0, len(rows), PART_ROWS)]
 
 
 def _check(keys: RowParts) -> None:

@@ -1,12 +1,17 @@
 """A fitted KNN as a folder: keys, values, parameters and index; nothing is pickled.
 
-Keys and values are two arrays, memory-mapped; in a pack they are one safetensors, or stand in another file of it.
+Keys and values are two arrays, memory-mapped, or two folders of such parts (one, where values are the keys); in a pack
+they are one safetensors, or stand in another file of it.
 """
 
 import json
+import shutil
 from pathlib import Path
 
+from clipknight.embedding.embeddings import DTYPES
+from clipknight.embedding.row_parts import RowParts
 from clipknight.embedding.stored_rows import restored_rows, stored_rows
+from clipknight.ensemble.disk_index import INDEX, LISTS, read_on_disk
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.neighbor_search import comparable
 from clipknight.files import atomic_folder
@@ -29,11 +34,15 @@ def save_knn(knn: DistanceWeightedKNN, folder: str | Path) -> None:
     if callable(knn.weights):
         raise ValueError("weights is a function, which a folder cannot hold: use 'inverse' or 'uniform'")
     with atomic_folder(folder) as temporary:
-        np.save(temporary / "keys.npy", knn.keys_)
-        np.save(temporary / "values.npy", knn.values_)
-        if knn.index_ is not None:
-            faiss.write_index(knn.index_, str(temporary / "index.faiss"))
-        text = json.dumps(knn.get_params(), indent=1, default=lambda number: number.item())
+        if isinstance(knn.keys_, RowParts):
+            _save_parts(knn, temporary)
+        else:
+            np.save(temporary / "keys.npy", knn.keys_)
+            np.save(temporary / "values.npy", knn.values_)
+            if knn.index_ is not None:
+                faiss.write_index(knn.index_, str(temporary / INDEX))
+        params = knn.get_params() | {"index": knn.index_kind_}
+        text = json.dumps(params, indent=1, default=lambda number: number.item())
         (temporary / "params.json").write_text(text, encoding="utf-8")
 
 
@@ -47,7 +56,7 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
     knn = DistanceWeightedKNN(**params)
     knn.check_parameters()
     arrays = _arrays(folder, knn.metric, remedy)
-    index = None if knn.index == "exact" else _read_index(folder / "index.faiss", arrays[0].shape, remedy)
+    index = None if knn.index == "exact" else _read_index(folder, arrays[0].shape, remedy)
     return knn.hold(*arrays, index)
 
 
@@ -58,11 +67,12 @@ def pack_arrays(
 
     `there` names a file of the pack and the vectors in it: if its first are keys and values, it alone is named.
     """
-    arrays = {"keys": knn.keys_}
-    if not np.array_equal(knn.keys_, knn.values_):
-        arrays["values"] = knn.values_
-    elif np.array_equal(knn.keys_, there[1][: len(knn.keys_)]):
-        (folder / SHARED).write_text(json.dumps({"vectors": there[0], "rows": len(knn.keys_)}), encoding="utf-8")
+    keys, values = knn.keys_[:], knn.values_[:]  # in memory, where they were in parts
+    arrays = {"keys": keys}
+    if not np.array_equal(keys, values):
+        arrays["values"] = values
+    elif np.array_equal(keys, there[1][: len(keys)]):
+        (folder / SHARED).write_text(json.dumps({"vectors": there[0], "rows": len(keys)}), encoding="utf-8")
         return
     tensors = {}
     for name, rows in arrays.items():
@@ -70,7 +80,30 @@ def pack_arrays(
     save_file(tensors, folder / PACKED)
 
 
-def _arrays(folder: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
+def _save_parts(knn: DistanceWeightedKNN, folder: Path) -> None:
+    """Write each part of keys and values as it is stored, and copy the index from where it was built."""
+    rows = {"keys": knn.keys_.parts}
+    if any(a is not b for a, b in zip(knn.keys_.parts, knn.values_.parts)):
+        rows["values"] = knn.values_.parts
+    for name, parts in rows.items():
+        (folder / name).mkdir()
+        for number, part in enumerate(parts):
+            np.save(folder / name / f"{number:05}.npy", part)
+    for name in (INDEX, LISTS) if knn.index_ is not None else ():
+        shutil.copyfile(knn.index_folder_ / name, folder / name)
+
+
+def _parts(folder: Path, metric: str, remedy: str) -> tuple[RowParts, RowParts]:
+    keys = [read_array(file, remedy, dtypes=DTYPES) for file in sorted((folder / "keys").glob("*.npy"))]
+    values = [read_array(file, remedy, dtypes=DTYPES) for file in sorted((folder / "values").glob("*.npy"))] or keys
+    if not keys or sum(map(len, keys)) != sum(map(len, values)):
+        raise ValueError(f"{folder} has {sum(map(len, keys)):,} keys and {sum(map(len, values)):,} values: {remedy}")
+    return RowParts(keys, at_length_one=metric == "cosine"), RowParts(values)
+
+
+def _arrays(folder: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray] | tuple[RowParts, RowParts]:
+    if (folder / "keys").is_dir():
+        return _parts(folder, metric, remedy)
     if (folder / SHARED).is_file():
         shared = read_description(folder / SHARED, remedy, vectors=(str,), rows=(int,))
         file = Path(place_in_pack(folder, shared["vectors"]))
@@ -99,10 +132,11 @@ def _packed_arrays(file: Path, metric: str, remedy: str) -> tuple[np.ndarray, np
     return comparable(keys.astype(np.float32, copy=False), metric), values  # those of fewer bits lost their length 1
 
 
-def _read_index(file: Path, shape: tuple[int, int], remedy: str) -> faiss.Index:
+def _read_index(folder: Path, shape: tuple[int, int], remedy: str) -> faiss.Index:
     """faiss's index of the keys of that shape. ValueError for a broken file, and for an index of other keys."""
+    file = folder / INDEX
     try:
-        index = faiss.read_index(str(file))
+        index = read_on_disk(folder) if (folder / LISTS).is_file() else faiss.read_index(str(file))
     except RuntimeError as error:  # whose words name faiss's own source
         raise ValueError(f"{file} is no whole index: {remedy}") from error
     if (index.ntotal, index.d) != shape:
