@@ -6,6 +6,9 @@ scripts reads and which is itself a table of captions, and beside it who dropped
     python src/filter_captions.py --data input/flickr8k --out outputs/filtered/flickr8k.csv
     python src/train_a.py --data input/flickr8k --keep outputs/filtered/flickr8k.csv --run a_filtered
     python src/filter_captions.py --table captions.csv --threshold 0.9 --order shuffled
+
+Each caption is compared with all kept before it. Of more than a million, which would take hours, it is compared with
+those that lie in the same cells of the space; the share of near-repetitions found so is measured and printed.
 """
 
 import csv
@@ -19,8 +22,10 @@ from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import InsideUnit
 from clipknight.settings import parse
 
-ORDERS = ("file", "shuffled")
+ORDERS, COMPARISONS = ("file", "shuffled"), ("auto", "exact", "cells")
 LONGEST = 200  # characters of a caption that are shown
+EXACT_ROWS = 1_000_000  # compared one by one in about a quarter of an hour, and twice as many in an hour
+SAMPLED = 1000  # kept captions that are compared with all others, to say what the cells missed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,8 @@ class Settings(KeptDataSettings):
     """cosine above which a caption is dropped"""
     order: Literal[ORDERS] = "file"
     """which comes first is kept: file (a dataset's images by name, each one's captions as listed), or shuffled"""
+    compared: Literal[COMPARISONS] = "auto"
+    """with which others: exact (all), cells (those that share a cell); auto: exact up to a million captions"""
     out: str = ""
     """CSV of the captions kept; by default outputs/filtered/<name>-<threshold>.csv"""
 
@@ -48,6 +55,8 @@ from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import target_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.near_duplicates import filter_by_cells, missed
+from clipknight.embedding.row_parts import RowParts
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.files import atomic_file
 from clipknight.messages import a_few, shortened
@@ -70,7 +79,7 @@ def main(argv=None) -> Path:
     name, captions, targets = captions_of_table(s) if s.table else captions_of_dataset(s)
     order = np.random.default_rng(s.seed).permutation(len(captions)) if s.order == "shuffled" else None
     start = time.perf_counter()
-    filtered = filter_similar(targets.vectors, s.threshold, order, progress=True)
+    filtered, note = filtered_by(s, targets.vectors, order)
     seconds = time.perf_counter() - start
 
     out = Path(s.out) if s.out else outputs() / "filtered" / f"{name}-{s.threshold:g}.csv"
@@ -80,8 +89,20 @@ def main(argv=None) -> Path:
     with atomic_file(out) as temporary:
         captions[filtered.kept].to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)  # "\r" too
     print_summary(captions, filtered, s.threshold)
-    print(f"{seconds:.1f} s of comparing; kept captions -> {out}, the others -> {report}")
+    print(f"{seconds:.1f} s of comparing{note}; kept captions -> {out}, the others -> {report}")
     return out
+
+
+def filtered_by(s: Settings, vectors: np.ndarray, order: np.ndarray | None) -> tuple[Filtered, str]:
+    """What is kept of unit rows, and what there is to say of how it was found."""
+    if s.compared == "exact" or (s.compared == "auto" and len(vectors) <= EXACT_ROWS):
+        return filter_similar(vectors, s.threshold, order, progress=True), ""
+    rows = RowParts([vectors], at_length_one=True)
+    filtered = filter_by_cells(rows, s.threshold, order, progress=True)
+    dropped = int((~filtered.kept).sum())
+    left = missed(rows, s.threshold, order, filtered, SAMPLED) * filtered.kept.sum()
+    found = dropped / max(1, dropped + left)
+    return filtered, f" by cells, which found {found:.1%} of those to drop (from {SAMPLED:,} kept ones at most)"
 
 
 def captions_of_dataset(s: Settings) -> tuple[str, pd.DataFrame, Embeddings]:

@@ -1,5 +1,6 @@
 import shutil
 
+import filter_captions
 import train_a
 import train_b
 from clipknight.data.caption_filter import filter_similar
@@ -67,6 +68,16 @@ def test_the_summary(coloured, words, tmp_path, capsys, train):
     most = np.bincount(commonest[commonest >= 0]).argmax()
     assert f"{(commonest == most).sum():>6}  {train.dataset.captions['caption'][most]}\n" in said
     assert said.count("  <-  ") == 5
+
+
+def test_many_captions_are_compared_by_cells(coloured, words, train, kept, capsys, monkeypatch):
+    monkeypatch.setattr(filter_captions, "EXACT_ROWS", 119)
+    path = main([f"--data={coloured}", *words, "--threshold=0.99", "--order=shuffled"])
+    order = np.random.default_rng(0).permutation(120)
+    assert "of comparing by cells, which found 100.0% of those to drop" in capsys.readouterr().out
+    assert rows(path) == by_hand(train, 0.99, order) != rows(kept)
+    monkeypatch.undo()
+    assert rows(main([f"--data={coloured}", *words, "--threshold=0.99", "--compared=cells"])) == rows(kept)
 
 
 def test_the_seed_shuffles(coloured, words, train):

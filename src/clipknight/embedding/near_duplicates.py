@@ -40,10 +40,11 @@ def filter_by_cells(
     return Filtered(dropped_by, cosine)
 
 
-def missed(rows: RowParts, threshold: float, order: np.ndarray, filtered: Filtered, sampled: int = 1000) -> float:
+def missed(
+    rows: RowParts, threshold: float, order: np.ndarray | None, filtered: Filtered, sampled: int = 1000
+) -> float:
     """The share of `sampled` kept rows, evenly spread, that an exact comparison with all kept ones would drop."""
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
+    place = np.arange(len(rows)) if order is None else np.argsort(order)
     some = sample(np.flatnonzero(filtered.kept), sampled)
     asked, found = rows[some], np.zeros(len(some), dtype=bool)
     for start, piece in rows.pieces(CELL_ROWS):
