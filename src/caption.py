@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from clipknight.captioning.settings import INDEXES
-from clipknight.devices import BackendSettings, DeviceSettings, PrecisionSettings, WorkerSettings
+from clipknight.devices import BackendSettings, PrecisionSettings, WorkerSettings
+from clipknight.engines.settings import EngineSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.methods.settings import METHODS
 from clipknight.paths import STARTER, outputs
@@ -24,7 +25,7 @@ PRINTED, LONGEST = 12, 300  # captions shown on the terminal, and characters of 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DeviceSettings, WorkerSettings, PrecisionSettings, BackendSettings):
+class Settings(EngineSettings, WorkerSettings, PrecisionSettings, BackendSettings):
     """Settings of caption.py"""
 
     paths: list[str] = field(default_factory=list)
@@ -113,7 +114,7 @@ import pandas as pd
 @user_errors
 def main(argv=None) -> pd.DataFrame:
     s = parse(Settings, argv, __doc__, positional="paths")
-    prepare_process(s.backend)
+    prepare_process(s.backend, s.where)
     check(s)
     run = Run.open(s.run)
     page = {"auto": str(Path(s.out).with_suffix(".html")), "none": ""}.get(s.html, s.html)

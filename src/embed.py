@@ -12,13 +12,14 @@ from typing import Literal
 
 from clipknight.devices import PRECISIONS, BackendSettings, WorkerSettings
 from clipknight.embedding.settings import FEATURES, OFFLINE, KeptDataSettings, SkippingSettings
+from clipknight.engines.settings import EngineSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, PositiveFew
 from clipknight.settings import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WorkerSettings, BackendSettings, SkippingSettings, KeptDataSettings):
+class Settings(EngineSettings, WorkerSettings, BackendSettings, SkippingSettings, KeptDataSettings):
     """Settings of embed.py"""
 
     encoder: Name = f"{OFFLINE}@224"
@@ -44,7 +45,7 @@ from clipknight.preparation import prepare_process
 @user_errors
 def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__)
-    prepare_process(s.backend)
+    prepare_process(s.backend, s.where)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     start = time.perf_counter()
     data = CaptionedDataset.of(s)

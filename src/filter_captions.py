@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from clipknight.embedding.settings import KeptDataSettings
+from clipknight.engines.settings import EngineSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import InsideUnit
 from clipknight.settings import parse
@@ -29,7 +30,7 @@ SAMPLED = 1000  # kept captions that are compared with all others, to say what t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(KeptDataSettings):
+class Settings(EngineSettings, KeptDataSettings):
     """Settings of filter_captions.py"""
 
     data: str = ""
@@ -71,7 +72,7 @@ import pandas as pd
 @user_errors
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
-    prepare_process()
+    prepare_process(engine=s.where)
     if bool(s.data) == bool(s.table):
         raise ValueError("say what to filter: --data DATASET or --table CSV, one of them")
     for out in (s.out, str(dropped_beside(Path(s.out)))) if s.out else ():

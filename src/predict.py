@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clipknight.devices import BackendSettings, DeviceSettings, WorkerSettings
+from clipknight.devices import BackendSettings, WorkerSettings
+from clipknight.engines.settings import EngineSettings
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, PositiveFew
 from clipknight.settings import of_own_meaning, parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DeviceSettings, WorkerSettings, BackendSettings):
+class Settings(EngineSettings, WorkerSettings, BackendSettings):
     """Settings of predict.py"""
 
     run: Name = "ensemble"
@@ -73,7 +74,7 @@ from clipknight.training.runs import Run
 @user_errors
 def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
-    prepare_process(s.backend)
+    prepare_process(s.backend, s.where)
     check(s)
     run = Run.open(s.run)
     if s.sample:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from clipknight.devices import BackendSettings, PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import FEATURES, OFFLINE, KeptDataSettings, SkippingSettings
+from clipknight.engines.settings import EngineSettings
 from clipknight.ensemble.settings import INDEX_PARAMS, ON_DISK
 from clipknight.errors import parse_early, user_errors
 from clipknight.ranges import Name, NonNegative, Positive, PositiveCount, PositiveFew
@@ -22,7 +23,9 @@ from clipknight.training.settings import RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, SkippingSettings, KeptDataSettings):
+class Settings(
+    RunSettings, EngineSettings, WorkerSettings, PrecisionSettings, BackendSettings, SkippingSettings, KeptDataSettings
+):
     """Settings of train_b.py"""
 
     run: Name = "b"
@@ -75,7 +78,7 @@ COMPARED = 1000  # images of valid
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
-    prepare_process(s.backend)
+    prepare_process(s.backend, s.where)
     check_sizes(s.tta_sizes)
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)

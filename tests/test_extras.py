@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import embed
 import make_sample
 import score
 import train_knight
@@ -38,8 +39,8 @@ def test_requirements_pin_all_of_them():
     pinned = names((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()[1:])
     optional = {extra: names(listed) for extra, listed in PROJECT["optional-dependencies"].items()}
     extras = set().union(*optional.values()) - {"clipknight"}
-    # Stores that no command here asks; a page, which takes pillow 12; a second backend.
-    extras -= optional["remote"] | optional["page"] | optional["openvino"]
+    # Stores that no command here asks; a page, which takes pillow 12; a second backend; a cluster's engine.
+    extras -= optional["remote"] | optional["page"] | optional["openvino"] | optional["ray"]
     assert names(PROJECT["dependencies"]) | extras <= pinned
 
 
@@ -102,6 +103,10 @@ def test_metrics(missing, candidates):
 def test_knight_that_is_judged_by_metrics_says_so_before_any_work(missing, coloured):
     words = [f"--data={coloured}", "--from=nowhere", "--run=extras/knight"]
     missing("pycocoevalcap", "metrics", lambda: train_knight.main(words))
+
+
+def test_ray_is_missed_before_any_work(missing):
+    missing("ray", "ray", lambda: embed.main(["--data=nowhere", "--engine=ray"]))
 
 
 def test_video(missing, video):

@@ -25,6 +25,7 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
     "pycocoevalcap": "metrics",
+    "ray": "ray",
     "s3fs": "remote",
     "skimage": "sample",
     "textblob": "language",

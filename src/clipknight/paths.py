@@ -12,13 +12,13 @@ IN_CHECKOUT = (_CHECKOUT / "src" / "clipknight").is_dir()
 ROOT = _CHECKOUT if IN_CHECKOUT else Path.cwd()  # installed without a checkout: here
 RECIPES = _CHECKOUT / "src" if IN_CHECKOUT else _PACKAGE / "recipes"  # the commands; setup.py puts them into the wheel
 STARTER = "input/models/starter/knight"  # the run of packed weights, from `existing`
-CACHE = "CLIPKNIGHT_CACHE"
+OUTPUTS, CACHE = "CLIPKNIGHT_OUTPUTS", "CLIPKNIGHT_CACHE"
 _caches: ContextVar[str] = ContextVar("caches", default="")  # where `caches_in` has them
 
 
 def outputs() -> Path:
     """The folder of all that commands make; the environment variable CLIPKNIGHT_OUTPUTS names another."""
-    return Path(os.environ.get("CLIPKNIGHT_OUTPUTS") or ROOT / "outputs").absolute()
+    return Path(os.environ.get(OUTPUTS) or ROOT / "outputs").absolute()
 
 
 def caches() -> Path:

@@ -13,17 +13,35 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
+from typing import NamedTuple
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # mallopt's parameters, as in glibc's malloc.h
+
+
+class Engine(NamedTuple):
+    """What does work in many equal parts: "local" or "ray", the address of Ray's cluster, and on which device."""
+
+    name: str = "local"
+    address: str = ""
+    device: str = "auto"
+
+
+LOCAL = Engine()
 _backend: ContextVar[str] = ContextVar("backend", default="torch")
+_engine: ContextVar[Engine] = ContextVar("engine", default=LOCAL)
 
 
-def prepare_process(backend: str = "torch") -> None:
+def prepare_process(backend: str = "torch", engine: Engine = LOCAL) -> None:
     """Keep freed memory, and keep libraries from printing what is no news to a user. Twice does no harm.
 
-    `backend`, one of BACKENDS, is to run the encoders of this command (clipknight/embedding/backends.py).
+    `backend`, one of BACKENDS, is to run the encoders of this command (clipknight/embedding/backends.py), `engine` to
+    do its work in parts (clipknight/engines). ModuleNotFoundError where it is not installed.
     """
+    if engine.name == "ray" and find_spec("ray") is None:
+        raise ModuleNotFoundError("No module named 'ray'", name="ray")
     _backend.set(backend)
+    _engine.set(engine)
     keep_freed_memory()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn and deadlock when loaders fork
     warnings.filterwarnings("ignore", module=r"torch\._weights_only_unpickler")  # of a pickle that is refused anyway
@@ -38,6 +56,11 @@ def prepare_process(backend: str = "torch") -> None:
 def wanted_backend() -> str:
     """What is to run encoders: the command's setting, or that of `encoding_by`; torch where nobody chose."""
     return _backend.get()
+
+
+def wanted_engine() -> Engine:
+    """What is to do work in parts: the command's setting; this process where nobody chose."""
+    return _engine.get()
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from clipknight.data import images as data_images
 from clipknight.data.datasets import listed_images, read_dataset
 from clipknight.data.images import UnreadableImage, read_image
 from clipknight.data.left_out import UnreadableMedia
-from clipknight.embedding import cache as embedding_cache
-from clipknight.embedding import image_encoding
+from clipknight.embedding import image_encoding, subregions
 from clipknight.embedding.cache import (
     caption_embeddings,
     image_embeddings,
@@ -309,7 +308,7 @@ def test_sub_regions_are_kept_by_encoder_and_number(coloured, tiny_clip, tmp_pat
     encoder, valid = load_clip(str(tiny_clip), "cpu", "fp32"), read_dataset(coloured).split("valid")
     first = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
     with monkeypatch.context() as patched:
-        patched.setattr(embedding_cache, "subregion_features", None)
+        patched.setattr(subregions, "subregion_features", None)
         again = subregion_embeddings(encoder, valid, 3, tmp_path, workers=0)
     np.testing.assert_array_equal(first.regions, again.regions)
     assert subregion_embeddings(encoder, valid, 2, tmp_path, workers=0).regions.shape == (8, 2, 16)
@@ -328,7 +327,7 @@ def test_a_broken_off_reading_of_sub_regions_goes_on(coloured, tiny_clip, tmp_pa
             raise KeyboardInterrupt
         return features(*args)
 
-    monkeypatch.setattr(embedding_cache, "subregion_features", stop_at_the_third)
+    monkeypatch.setattr(subregions, "subregion_features", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         subregion_embeddings(encoder, valid, 3, tmp_path / "b", 3, 0)
     rows = subregion_embeddings(encoder, valid, 3, tmp_path / "b", 3, 0)

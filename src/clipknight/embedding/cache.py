@@ -8,15 +8,16 @@ from clipknight.data.datasets import Dataset
 from clipknight.devices import pick_precision
 from clipknight.embedding.backends import MANY_CAPTIONS, backend_for, precision_of
 from clipknight.embedding.cached_embeddings import CachedCaptions, CachedImages
+from clipknight.embedding.caption_encoding import ByClip, BySentenceGraph, BySentences, CaptionRows
 from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.graphs import Graph
+from clipknight.embedding.image_encoding import unit_rows, unscaled_rows
 from clipknight.embedding.image_graph import by_backend
-from clipknight.embedding.sentence_graph import SentenceGraph, sentence_graph
+from clipknight.embedding.sentence_graph import sentence_graph
 from clipknight.embedding.settings import MINILM
-from clipknight.embedding.subregions import subregion_features
+from clipknight.embedding.subregions import whole_and_regions
 
-import numpy as np
 import torch
 
 CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
@@ -36,7 +37,7 @@ def image_embeddings(
     """
     images = CachedImages("images", dataset, cache)
     encoder = by_backend(encoder, len(dataset), images.are_kept)
-    return images.embeddings(encoder, encoder.encode_pixels, batch_size, workers, skip_unreadable)
+    return images.embeddings(encoder, unit_rows, batch_size, workers, skip_unreadable)
 
 
 def unscaled_embeddings(
@@ -50,7 +51,7 @@ def unscaled_embeddings(
     """The same at the length that the tower gives them: what a classifier's layer takes."""
     images = CachedImages("unscaled", dataset, cache)
     encoder = by_backend(encoder, len(dataset), images.are_kept)
-    return images.embeddings(encoder, encoder.encode_unscaled, batch_size, workers, skip_unreadable)
+    return images.embeddings(encoder, unscaled_rows, batch_size, workers, skip_unreadable)
 
 
 def subregion_embeddings(
@@ -67,10 +68,7 @@ def subregion_embeddings(
     UnreadableMedia as above; ValueError for more regions than the encoder sees cells.
     """
 
-    def encode(pixels: torch.Tensor) -> np.ndarray:
-        found = subregion_features(encoder, pixels, regions)
-        return np.concatenate([found.whole[:, None], found.regions], axis=1).reshape(len(pixels), -1)
-
+    encode = functools.partial(whole_and_regions, regions=regions)
     images = CachedImages(f"subregions{regions}", dataset, cache)
     return images.embeddings(encoder, encode, batch_size, workers, skip_unreadable, 1 + regions)
 
@@ -80,7 +78,7 @@ def caption_embeddings(
 ) -> Embeddings:
     """Unit CLIP caption embeddings (M, D), the keys of the joint space, by caption id. `dataset`: or a Corpus."""
     captions = CachedCaptions("keys", encoder.name, dataset, cache)
-    return captions.embeddings(encoder.fingerprint("text"), encoder.encode_captions, batch_size)
+    return captions.embeddings(encoder.fingerprint("text"), CaptionRows(ByClip(encoder), batch_size))
 
 
 def target_embeddings(
@@ -107,21 +105,16 @@ def target_embeddings(
     def graph(backend: str) -> Graph:
         return sentence_graph(target_encoder, name, fingerprint(backend), backend, precision_of(backend, reduced))
 
-    def encode(captions: list[str]) -> np.ndarray:
-        with torch.autocast(device.type, reduced, enabled=reduced != torch.float32):
-            vectors = target_encoder.encode(
-                captions, batch_size=batch_size, show_progress_bar=False, convert_to_tensor=True
-            )
-        return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()  # of 16 bits: lengths only near 1
-
     def are_kept(backend: str) -> bool:
         return captions.are_kept(fingerprint(backend))
 
     searched = precision == "auto"
     backend = backend_for(device, len(captions.texts), MANY_CAPTIONS, are_kept, graph) if searched else "torch"
-    if backend != "torch":
-        encode = SentenceGraph(target_encoder, functools.cache(lambda: graph(backend))).encode
-    return captions.embeddings(fingerprint(backend), encode, CAPTION_CHUNK)
+    if backend == "torch":
+        encode = BySentences(target_encoder, batch_size, reduced)
+    else:
+        encode = BySentenceGraph(target_encoder, name, fingerprint(backend), backend, precision_of(backend, reduced))
+    return captions.embeddings(fingerprint(backend), CaptionRows(encode, CAPTION_CHUNK))
 
 
 def target_fingerprint(target_encoder) -> str:

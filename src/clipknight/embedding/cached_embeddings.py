@@ -5,7 +5,7 @@ to another folder, never to a stale row.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,11 @@ from clipknight.caches import used_cache
 from clipknight.data.datasets import Dataset
 from clipknight.data.images import may_be_scaled
 from clipknight.embedding.cached_rows import cached
+from clipknight.embedding.caption_encoding import CaptionRows
 from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.image_encoding import encoded_batches
+from clipknight.embedding.image_encoding import ImageRows
+from clipknight.embedding.raw_rows import ToCompute
 
 import numpy as np
 
@@ -38,16 +40,12 @@ class CachedImages:
         skip_unreadable: bool,
         parts: int = 1,
     ) -> Embeddings:
-        """Rows by image id: `encode` gives those of a batch of pixels, each of so many equal `parts`."""
-        paths = self.paths
-
-        def batches(start: int, stop: int) -> Iterator[np.ndarray]:
-            return encoded_batches(encoder, encode, paths[start:stop], batch_size, workers)
-
+        """Rows by image id: `encode` gives those of a batch of pixels by the encoder, each of so many equal `parts`."""
+        to_compute = ToCompute(self.paths, ImageRows(encoder, encode, batch_size, workers), batch_size, workers)
         fingerprint = encoder.fingerprint("visual")
         folder = self.folder(encoder.name, fingerprint)
         meta = {"encoder": encoder.name, "fingerprint": fingerprint, "of": self.of, "dataset": self.dataset.name}
-        return cached(folder, self.dataset.ids, batches, batch_size, meta, paths, skip_unreadable, parts)
+        return cached(folder, self.dataset.ids, to_compute, meta, self.paths, skip_unreadable, parts)
 
     def are_kept(self, encoder: ClipEncoder) -> bool:
         """Whether this encoder's rows are there already."""
@@ -79,16 +77,11 @@ class CachedCaptions:
     dataset: Dataset
     cache: str | Path | None
 
-    def embeddings(self, fingerprint: str, encode: Callable[[list[str]], np.ndarray], chunk: int) -> Embeddings:
-        """Unit rows by caption id: `encode` gives those of so many captions at a time, between two writes."""
-        texts = self.texts
-
-        def batches(start: int, stop: int) -> Iterator[np.ndarray]:
-            for i in range(start, stop, chunk):
-                yield encode(texts[i : min(i + chunk, stop)])
-
+    def embeddings(self, fingerprint: str, rows: CaptionRows) -> Embeddings:
+        """Unit rows by caption id."""
         meta = {"encoder": self.name, "fingerprint": fingerprint, "of": self.of, "dataset": self.dataset.name}
-        return cached(self.folder(fingerprint), self.ids, batches, chunk, meta)
+        to_compute = ToCompute(self.texts, rows, rows.chunk)
+        return cached(self.folder(fingerprint), self.ids, to_compute, meta)
 
     def are_kept(self, fingerprint: str) -> bool:
         return self.folder(fingerprint).is_dir()

@@ -12,7 +12,7 @@ from pathlib import Path
 from clipknight.data.images import find_unreadable
 from clipknight.data.left_out import UnreadableMedia, note_unreadable
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.embedding.raw_rows import Batches, compute_rows, open_rows, write_rows
+from clipknight.embedding.raw_rows import ToCompute, compute_rows, open_rows, write_rows
 from clipknight.files import one_at_a_time
 from clipknight.messages import advice
 from clipknight.processes import in_main_process, of_main_process, wait_for_everyone
@@ -34,8 +34,7 @@ def unreadable_or_nan(paths: Sequence[str]) -> ValueError:
 def cached(
     folder: Path,
     ids: np.ndarray,
-    batches: Batches,
-    batch_size: int,
+    to_compute: ToCompute,
     meta: dict,
     paths: Sequence[str] | None = None,
     skip_unreadable: bool = False,
@@ -50,7 +49,7 @@ def cached(
         with one_at_a_time(folder) if in_main_process() else nullcontext():
             # Another command may have made it meanwhile.
             if of_main_process(lambda: not _is_there(folder, ids, paths)):
-                _make(folder, ids, batches, batch_size, meta, paths, skip_unreadable, parts)
+                _make(folder, ids, to_compute, meta, paths, skip_unreadable, parts)
     wait_for_everyone()
     embeddings = Embeddings.load(folder, fingerprint=meta["fingerprint"])
     if skipped := embeddings.meta.get("skipped"):
@@ -75,15 +74,13 @@ def _paths_of(skipped: Sequence[str], ids: np.ndarray, paths: Sequence[str] | No
     return [path for i, path in zip(ids, paths, strict=True) if i in skipped] if skipped else []
 
 
-def _make(
-    folder: Path, ids, batches: Batches, batch_size: int, meta: dict, paths, skip_unreadable: bool, parts: int
-) -> None:
+def _make(folder: Path, ids, to_compute: ToCompute, meta: dict, paths, skip_unreadable: bool, parts: int) -> None:
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     if in_main_process() and folder.is_dir():
         _reopen(folder, partial, ids)
     label = f"{meta['dataset']}: {meta['of']}"
-    compute_rows(partial, len(ids), batches, batch_size, f"{label} (once)")
+    compute_rows(partial, to_compute, f"{label} (once)")
     if in_main_process():
         _keep(folder, ids, open_rows(partial, len(ids), label), meta, paths, skip_unreadable, parts)
         shutil.rmtree(partial)

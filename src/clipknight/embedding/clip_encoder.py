@@ -56,6 +56,10 @@ class ClipEncoder:
         cropped = self.preprocess_cfg.resize_mode == "shortest"
         self.preprocess = Compose([middle_of_strip, *transform.transforms]) if cropped else transform
 
+    def __getstate__(self) -> dict:
+        """What is pickled: all but the graph, which is made, or read, where it is used."""
+        return {**self.__dict__, "graph": None}
+
     @property
     def visual(self) -> nn.Module:
         return self.model.visual

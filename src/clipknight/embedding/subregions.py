@@ -70,6 +70,12 @@ def subregion_features(encoder: ClipEncoder, pixels: Tensor, regions: int = 10, 
     return SubRegions(*(tensor.cpu().numpy() for tensor in found))
 
 
+def whole_and_regions(encoder: ClipEncoder, pixels: Tensor, regions: int) -> np.ndarray:
+    """(B, (1 + n) D) rows of the image embedding and its n sub-regions, one after the other."""
+    found = subregion_features(encoder, pixels, regions)
+    return np.concatenate([found.whole[:, None], found.regions], axis=1).reshape(len(pixels), -1)
+
+
 def encode_subregions(
     encoder: ClipEncoder,
     paths: Sequence[str],

@@ -10,6 +10,7 @@ from clipknight.ensemble.submission import read_submission
 from clipknight.files import atomic_file
 from clipknight.output_names import check_output
 from clipknight.paths import existing
+from clipknight.preparation import prepare_process
 from clipknight.scoring.caption_metrics import caption_scores
 from clipknight.scoring.clip_score import scores_by_clip, target_cosine
 from clipknight.scoring.settings import CaptionSettings, SubmissionSettings
@@ -32,6 +33,7 @@ def score_submission(s: SubmissionSettings) -> dict:
 
 def score_captions(s: CaptionSettings) -> dict:
     """BLEU, METEOR, ROUGE-L, CIDEr, SPICE of captions; CLIPScore, cosine to predictions"""
+    prepare_process(engine=s.where)
     if not (s.references or s.images or s.predictions):
         raise ValueError("say what to score against: --references, --images with --encoder, or --predictions")
     if bool(s.images) != bool(s.encoder):

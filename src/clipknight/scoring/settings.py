@@ -5,6 +5,7 @@ from typing import Literal
 
 from clipknight.devices import DeviceSettings, WorkerSettings
 from clipknight.embedding.settings import MINILM
+from clipknight.engines.settings import EngineSettings
 from clipknight.ranges import Name
 
 METRICS = ("Bleu", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
@@ -27,7 +28,7 @@ class SubmissionSettings(DeviceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionSettings(WorkerSettings, DeviceSettings):
+class CaptionSettings(EngineSettings, WorkerSettings):
     """Settings of score.py captions"""
 
     candidates: Name

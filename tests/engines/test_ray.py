@@ -1,0 +1,137 @@
+"""Workers of Ray on this machine give what one process gives, whatever dies meanwhile."""
+
+import os
+import shutil
+import signal
+import sys
+
+from clipknight.data.datasets import read_dataset
+from clipknight.data.left_out import UnreadableMedia
+from clipknight.embedding import cache, raw_rows
+from clipknight.embedding.cache import image_embeddings, target_embeddings
+from clipknight.embedding.clip import load_clip
+from clipknight.embedding.target_encoder import load_target_encoder
+from clipknight.engines import cluster, ray_workers
+from clipknight.engines.workers import results
+from clipknight.preparation import Engine, prepare_process
+
+import numpy as np
+import pytest
+
+ray = pytest.importorskip("ray", reason='--engine ray needs an extra: pip install "clipknight[ray]"')
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_workers():
+    """One cluster for all tests: two workers of one thread each."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cluster, "CORES", 2)
+        cluster.connect("")
+        yield
+        ray.shutdown()
+        ray_workers._started.clear()
+
+
+@pytest.fixture
+def by_ray():
+    prepare_process(engine=Engine("ray", device="cpu"))
+    yield
+    prepare_process()
+
+
+class Squares:
+    """Counts in `folder` how often each part was begun; the first attempt at `deadly` ends its worker."""
+
+    def __init__(self, folder, deadly=None):
+        self.folder, self.deadly = folder, deadly
+
+    def ready(self, place):
+        def square(part):
+            begun = self.folder / str(part)
+            attempts = int(begun.read_text()) + 1 if begun.exists() else 1
+            begun.write_text(str(attempts))
+            if part == self.deadly and attempts == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if part < 0:
+                raise ValueError(f"{part} is below zero")
+            return part**2
+
+        return square
+
+
+def test_a_part_whose_worker_is_killed_is_done_again_and_given_once(by_ray, tmp_path):
+    found = list(results(Squares(tmp_path, deadly=3), range(8), [0, 2, 3, 5, 7], 0))
+    assert sorted(found) == [(i, i**2) for i in (0, 2, 3, 5, 7)]
+    attempts = {path.name: int(path.read_text()) for path in tmp_path.iterdir()}
+    assert attempts.pop("3") == 2 and set(attempts.values()) == {1}
+
+
+def test_an_error_of_the_work_is_raised_as_it_is(by_ray, tmp_path):
+    with pytest.raises(ValueError, match="^-1 is below zero$"):
+        list(results(Squares(tmp_path), [4, -1, 5], [0, 1, 2], 0))
+
+
+def test_more_threads_than_any_machine_has_cores_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 64)
+    with pytest.raises(ValueError, match="no machine of the cluster has more than 2 cores: set .*OMP_NUM_THREADS=2"):
+        cluster.shares_of("cpu", 0)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_clip):
+    return load_clip(str(tiny_clip), "cpu", "fp32")
+
+
+def encoded(encoder, dataset, folder):
+    """Rows in batches of four, which are a worker's parts too."""
+    return image_embeddings(encoder, dataset, folder, batch_size=4, workers=0)
+
+
+def test_rows_equal_those_of_one_process_after_a_kill_too(coloured, encoder, tmp_path, by_ray, monkeypatch):
+    dataset, written = read_dataset(coloured), []
+    with monkeypatch.context() as patched:
+        patched.setattr(raw_rows, "atomic_file", lambda path: _stop_at_the_third(path, written))
+        with pytest.raises(KeyboardInterrupt):
+            encoded(encoder, dataset, tmp_path / "ray")
+    with monkeypatch.context() as patched:
+        patched.setattr(raw_rows, "atomic_file", lambda path: _noted(path, written))
+        by_workers = encoded(encoder, dataset, tmp_path / "ray")
+    assert len(written) == len(set(written)) == 10  # each part of 38 pictures once
+    prepare_process()
+    in_one = encoded(encoder, dataset, tmp_path / "one")
+    assert by_workers.ids.tolist() == in_one.ids.tolist() and by_workers.meta == in_one.meta
+    np.testing.assert_array_equal(by_workers.vectors, in_one.vectors)
+
+
+whole_file = raw_rows.atomic_file
+
+
+def _noted(path, written):
+    written.append(path.name)
+    return whole_file(path)
+
+
+def _stop_at_the_third(path, written):
+    if len(written) == 2:
+        raise KeyboardInterrupt
+    return _noted(path, written)
+
+
+def test_captions_equal_those_of_one_process(coloured, colour_encoder, tmp_path, by_ray, monkeypatch):
+    monkeypatch.setattr(cache, "CAPTION_CHUNK", 50)
+    dataset, encoder = read_dataset(coloured), load_target_encoder(str(colour_encoder), "cpu")
+    by_workers = target_embeddings(encoder, dataset, tmp_path / "ray", name="colours")
+    prepare_process()
+    in_one = target_embeddings(encoder, dataset, tmp_path / "one", name="colours")
+    np.testing.assert_array_equal(by_workers.vectors, in_one.vectors)
+
+
+def test_unreadable_pictures_are_named_or_left_out(coloured, encoder, tmp_path, by_ray):
+    torn = shutil.copytree(coloured, tmp_path / "own") / "Images" / "test03.png"
+    torn.write_bytes(b"")
+    dataset = read_dataset(tmp_path / "own").split("test")
+    with pytest.raises(UnreadableMedia, match="1 unreadable images: .*test03.png: the file is empty"):
+        encoded(encoder, dataset, tmp_path / "ray")
+    rows = image_embeddings(encoder, dataset, tmp_path / "ray", batch_size=4, workers=0, skip_unreadable=True)
+    assert rows.meta["skipped"] == ["test03"] and len(rows) == len(dataset) - 1
