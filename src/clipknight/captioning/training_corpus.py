@@ -45,13 +45,16 @@ class TrainingCorpus:
         else:
             corpus = Corpus.of(data.require_captions("train"))
         corpus = corpus.share(s.corpus_share, s.seed)
-        valid = data.require_captions("valid") if data else None
-        if valid is not None:
+        rows = corpus_embeddings(corpus, s.space, s.target_encoder, s.device)
+        if data:
+            valid = data.require_captions("valid")
             held_out = Corpus.of(valid)
-        else:
-            corpus, held_out = corpus.held_out(HELD_OUT, s.seed)
-        rows, held_rows = (corpus_embeddings(c, s.space, s.target_encoder, s.device) for c in (corpus, held_out))
-        return cls(corpus, rows.vectors, held_out, held_rows.vectors, space, valid, source)
+            held_rows = corpus_embeddings(held_out, s.space, s.target_encoder, s.device)
+            return cls(corpus, rows.vectors, held_out, held_rows.vectors, space, valid, source)
+        # Embedded as a whole, as whoever captions with the run retrieves from it: the cache then serves both.
+        parts = corpus.held_out(HELD_OUT, s.seed)
+        (corpus, vectors), held = ((part, rows.aligned_to(part.caption_ids).vectors) for part in parts)
+        return cls(corpus, vectors, *held, space, None, source)
 
 
 def _check(s: DecoderTrainingSettings) -> None:

@@ -43,6 +43,11 @@ class Corpus:
         return self.captions["caption"].to_numpy(dtype=object)
 
     @property
+    def caption_ids(self) -> np.ndarray:
+        """(M,) str."""
+        return self.captions["caption_id"].to_numpy(dtype=object)
+
+    @property
     def described(self) -> np.ndarray:
         """(M,) int: captions of one image, or video, share a number."""
         return pd.factorize(self.captions["source"] + "/" + self.captions["id"])[0]
