@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo flickr8k table1 ladder captions starter study family video questions kaggle test lint docs notebooks
+.PHONY: help demo flickr8k table1 ladder captions starter study family video questions kaggle test lint bench docs notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ lint: $(READY)  ## ruff: errors and formatting; import-linter: which package may
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PYTHONPATH=src $(BIN)/lint-imports
+
+bench: $(READY)  ## speed: each stage beside what one would write and the machine's limit, into benchmarks/README.md (QUICK=1: two minutes)
+	$(BIN)/python benchmarks/bench.py --write $(if $(QUICK),--quick)
 
 docs: $(READY)  ## the documents as a site: outputs/site/index.html
 	$(BIN)/mkdocs build --strict --quiet

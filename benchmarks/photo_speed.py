@@ -69,18 +69,18 @@ def main(argv=None) -> None:
     print(f"\nleast cosine of the encoder's pixels, in full and scaled: {cosine:.5f}")
 
 
-def draw_photos(folder: Path) -> list[str]:
-    """Three photographs of 12 megapixels, each about 4 MB."""
+def draw_photos(folder: Path, count: int = 3) -> list[str]:
+    """So many photographs of 12 megapixels, each about 4 MB."""
     width, height = SIZE
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
-    for number in range(3):
+    for number in range(count):
         draw = np.random.default_rng(number)
         waves = draw.standard_normal((3, *frequency.shape)) + 1j * draw.standard_normal((3, *frequency.shape))
         levels = np.fft.irfft2(waves / frequency**1.3, (height, width))
         levels = np.clip(128 + 50 * levels / levels.std(), 0, 255).astype(np.uint8)
         Image.fromarray(levels.transpose(1, 2, 0)).save(folder / f"photo{number}.jpg", quality=92)
-    return [str(folder / f"photo{number}.jpg") for number in range(3)]
+    return [str(folder / f"photo{number}.jpg") for number in range(count)]
 
 
 def save_small(path: str, file: Path, encoder) -> str:

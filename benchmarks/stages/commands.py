@@ -1,0 +1,56 @@
+"""Commands as one types them, each a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from clipknight.paths import ROOT
+from stages.base import Stage
+
+from machine_limits import Limits, median_seconds, timed
+
+# The package first: it mends a torchvision that does not fit its torch.
+LIBRARIES = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); import clipknight, torch, open_clip, transformers"
+
+
+class Help(Stage):
+    name, unit, items = "until `--help` or a typo is answered", "", 1
+    written = "a script that imports torch, open_clip and transformers first"
+    bound_by = "Python's own start"
+    is_long, warms_up = True, False
+
+    def __init__(self, folder: Path, quick: bool):
+        self.folder = folder
+
+    def plain(self) -> None:
+        run(["-c", LIBRARIES], self.folder)
+
+    def ours(self) -> None:
+        run([str(ROOT / "src" / "caption.py"), "--help"], self.folder)
+
+    def least_seconds(self, limits: Limits) -> float:
+        return median_seconds(lambda: run(["-c", ""], self.folder))
+
+
+class FirstCaption(Stage):
+    name, unit, items = "`caption.py photo.jpg`, with the starter's four models", "", 1
+    written = ""
+    bound_by = "importing torch, open_clip and transformers' GPT-2"
+    is_long, warms_up = True, False
+
+    def __init__(self, folder: Path, quick: bool):
+        self.folder = folder
+
+    def ours(self) -> None:
+        photo = ROOT / "docs" / "pictures" / "photographer.jpg"
+        run([str(ROOT / "src" / "caption.py"), str(photo), "--out", str(self.folder / "captions.csv")], self.folder)
+
+    def least_seconds(self, limits: Limits) -> float:
+        return timed(lambda: run(["-c", f"{LIBRARIES}; transformers.GPT2LMHeadModel"], self.folder))
+
+
+def run(words: list[str], outputs: Path) -> None:
+    """Python with these words, silent. CalledProcessError where it fails."""
+    environment = os.environ | {"CLIPKNIGHT_OUTPUTS": str(outputs)}
+    subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True, stdin=subprocess.DEVNULL)
