@@ -27,6 +27,7 @@ from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.embedding.near_duplicates import filter_by_cells, missed
 from clipknight.embedding.row_parts import RowParts
 from clipknight.ensemble.blending import blend, fit_weights
+from clipknight.ensemble.disk_index import read_on_disk
 from clipknight.ensemble.index_choice import choose_index
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.knn_on_disk import fit_on_disk
@@ -38,6 +39,7 @@ from machine_measures import hardware, memory_mib
 
 DIM, LATENT = 384, 48
 THRESHOLD, NEIGHBORS = 0.85, 100
+PROBED = (64, 32, 16, 8, 4)  # shares of the cells, one of so many
 EXACT_FILTER, CSV_ROWS = 200_000, 1_000_000  # the most rows of the exact filter and of a submission's file
 
 
@@ -195,6 +197,25 @@ def model_b(index: str):
     return stage
 
 
+def probes_of_model_b(s: Settings, rows: int, folder: Path) -> dict:
+    """What the index finds, and at which cost, where a smaller or larger share of its cells is searched."""
+    queries, targets = queries_and_targets(s, rows)
+    keys, values = RowParts(parts_of(folder), at_length_one=True), RowParts(parts_of(folder))
+    farthest = DistanceWeightedKNN(NEIGHBORS).hold(keys, values, None).kneighbors(queries)[0][:, -1:]
+    index = read_on_disk(folder / "index-ivf_sq8")
+    knn = DistanceWeightedKNN(NEIGHBORS, index="ivf_sq8").hold(keys, values, index)
+    found = {"cells": index.nlist, "probes": []}
+    for share in PROBED:
+        index.nprobe = max(1, index.nlist // share)
+        knn.predict(queries[:10])
+        start = time.process_time()
+        cosine = float((knn.predict(queries) * targets).sum(axis=1).mean())
+        cost = 1000 * (time.process_time() - start) / len(queries)
+        recall = float((knn.kneighbors(queries)[0] <= farthest).mean())
+        found["probes"].append({"share": share, "cpu_ms_a_query": cost, "recall": recall, "avg_cos": cosine})
+    return found
+
+
 def filter_captions(s: Settings, rows: int, folder: Path) -> dict:
     vectors = RowParts(parts_of(folder), at_length_one=True)
     start, cpu = time.perf_counter(), time.process_time()
@@ -265,6 +286,7 @@ STAGES = {
     "rows": draw_rows,
     "model_b_exact": exact_model_b,
     "model_b_ivf_sq8": model_b("ivf_sq8"),
+    "model_b_probes": probes_of_model_b,
     "model_b_ivf_pq": model_b("ivf_pq"),
     "filter": filter_captions,
     "filter_exact": filter_exactly,
