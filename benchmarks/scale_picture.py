@@ -52,15 +52,18 @@ def print_costs(last: dict) -> None:
 
 def print_searches(last: dict) -> None:
     print("\n| Model B | rows | CPU ms a query | recall@100 | Avg-Cos | exact |\n|---|---:|---:|---:|---:|---:|")
-    for stage in ("model_b_exact", "model_b_ivf_sq8", "model_b_ivf_pq"):
+    for stage in ("model_b_exact", "model_b_ivf_pq"):
         for rows in sizes_of(last):
             if line := last.get((stage, rows)):
                 exact = line.get("avg_cos_exact", line["avg_cos"])
                 found = f"{line.get('recall', 1.0):.3f} | {line['avg_cos']:.4f} | {exact:.4f}"
                 print(f"| {stage.removeprefix('model_b_')} | {rows:,} | {line['cpu_ms_a_query']:.2f} | {found} |")
-    print(
-        "\n| filter | rows | dropped | found of those to drop | kept otherwise than exactly |\n|---|---:|---:|---:|---:|"
-    )
+    print("\n| rows | cells | searched | CPU ms a query | recall@100 | Avg-Cos |\n|---:|---:|---|---:|---:|---:|")
+    for rows in sizes_of(last):
+        for line in last.get(("model_b_probes", rows), {}).get("probes", []):
+            found = f"{line['cpu_ms_a_query']:.2f} | {line['recall']:.3f} | {line['avg_cos']:.4f}"
+            print(f"| {rows:,} | {last['model_b_probes', rows]['cells']:,} | 1/{line['share']} | {found} |")
+    print("\n| filter | rows | dropped | found of those to drop | kept unlike exactly |\n|---|---:|---:|---:|---:|")
     for rows in sizes_of(last):
         if line := last.get(("filter", rows)):
             exact = last.get(("filter_exact", rows), {}).get("differ", "not compared")

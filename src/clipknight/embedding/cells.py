@@ -11,13 +11,14 @@ from faiss.contrib.clustering import two_level_clustering
 
 LEAST_ROWS = 39  # a cell: fewer, and faiss warns of its centre
 SAMPLED_ROWS = 50  # a cell, to find the centres by
-MOST_CELLS = 4096  # each row is compared with all their centres, which would take longest of all
+MANY_CELLS = 4096  # beyond them their number grows the slower: each row is compared with all their centres
 ONE_LEVEL = 1024  # cells that one k-means finds; of more, k-means of k-means' groups takes a hundredth of the time
 
 
 def cells_for(rows: int) -> int:
-    """How many cells suit so many rows, as their square root grows: finding a cell takes what going through it does."""
-    return max(1, min(round(4 * math.sqrt(rows)), rows // LEAST_ROWS, MOST_CELLS))
+    """How many cells suit so many rows: finding the cell of a row is to take what searching it does."""
+    root = math.sqrt(rows)
+    return max(1, min(round(4 * root), rows // LEAST_ROWS, max(MANY_CELLS, round(1.25 * root))))
 
 
 def sample(rows, count: int) -> np.ndarray:

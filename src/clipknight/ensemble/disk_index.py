@@ -41,7 +41,7 @@ def trained_index(keys, kind: str, params: Mapping[str, int]) -> faiss.IndexIVF:
         index = faiss.IndexIVFPQ(quantizer, dim, lists, _pieces(rows, dim, params), 8)
     quantizer.this.disown()
     index.own_fields = True  # the index deletes its quantizer
-    index.nprobe = params.get("nprobe", min(lists, max(16, lists // 16)))
+    index.nprobe = params.get("nprobe", min(lists, max(16, lists // 8)))
     index.train(sampled)
     return index
 
