@@ -10,9 +10,13 @@ from clipknight.data.left_out import UnreadableMedia
 from clipknight.embedding import cache, raw_rows
 from clipknight.embedding.cache import image_embeddings, target_embeddings
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.embeddings import unit
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.engines import cluster, ray_workers
 from clipknight.engines.workers import results
+from clipknight.ensemble.knn import DistanceWeightedKNN
+from clipknight.ensemble.knn_on_disk import fit_on_disk
+from clipknight.ensemble.saved_knn import load_knn, save_knn
 from clipknight.preparation import Engine, prepare_process
 
 import numpy as np
@@ -135,3 +139,23 @@ def test_unreadable_pictures_are_named_or_left_out(coloured, encoder, tmp_path, 
         encoded(encoder, dataset, tmp_path / "ray")
     rows = image_embeddings(encoder, dataset, tmp_path / "ray", batch_size=4, workers=0, skip_unreadable=True)
     assert rows.meta["skipped"] == ["test03"] and len(rows) == len(dataset) - 1
+
+
+@pytest.mark.parametrize("index", ["exact", "ivf_sq8"])
+def test_model_b_is_built_and_searched_part_by_part(tmp_path, index, by_ray):
+    draw = np.random.default_rng(0)
+    keys = unit(draw.standard_normal((900, 12))).astype(np.float16)
+    parts, queries = [keys[:400], keys[400:410], keys[410:]], draw.standard_normal((40, 12))
+
+    def neighbors(folder):
+        knn = fit_on_disk(DistanceWeightedKNN(20, index=index), parts, parts, folder / "index")
+        save_knn(knn, folder / "knn")
+        return load_knn(folder / "knn").kneighbors(queries), sorted(file.name for file in (folder / "knn").iterdir())
+
+    by_workers, files = neighbors(tmp_path / "ray")
+    assert ("part-00002.faiss" in files) == (index == "ivf_sq8")
+    prepare_process()
+    in_one, files = neighbors(tmp_path / "one")
+    assert ("lists.ivfdata" in files) == (index == "ivf_sq8")
+    for a, b in zip(by_workers, in_one, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,6 +1,7 @@
 """Rows that lie in several arrays, memory-mapped, read as one: only what is asked for comes into memory."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from clipknight.embedding.lengths import unit_rows
 
@@ -10,7 +11,8 @@ import numpy as np
 class RowParts:
     """The rows (N, D) of `parts`, arrays of one width, one after the other; read as float32 however they are stored.
 
-    `at_length_one`: they are scaled so as they are read, which those stored as float16 are not quite.
+    `at_length_one`: they are scaled so as they are read, which those stored as float16 are not quite. `files`: where
+    the parts are, for other processes to read them.
 
     >>> rows = RowParts([np.zeros((2, 3), np.float16), np.ones((1, 3), np.float16)])
     >>> rows.shape, rows[[2, 0]][:, 0].tolist()
@@ -19,8 +21,8 @@ class RowParts:
 
     ndim, dtype = 2, np.dtype(np.float32)
 
-    def __init__(self, parts: Sequence[np.ndarray], at_length_one: bool = False):
-        self.parts, self.at_length_one = list(parts), at_length_one
+    def __init__(self, parts: Sequence[np.ndarray], at_length_one: bool = False, files: Sequence[Path] = ()):
+        self.parts, self.at_length_one, self.files = list(parts), at_length_one, list(files)
         if len(widths := {part.shape[1:] for part in self.parts}) != 1:
             raise ValueError(f"parts of one width are read as one, not of {sorted(widths)}")
         self.starts = np.cumsum([0, *map(len, self.parts)])
@@ -42,10 +44,6 @@ class RowParts:
             if last > first:
                 found[order[first:last]] = part[rows[order[first:last]] - start]
         return self._scaled(found)
-
-    def part(self, number: int) -> "RowParts":
-        """One of the parts alone."""
-        return RowParts([self.parts[number]], self.at_length_one)
 
     def pieces(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
         """The first row's number and the rows (at most `size`, D) of each piece; none crosses from part to part."""

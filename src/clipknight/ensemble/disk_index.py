@@ -1,18 +1,25 @@
-"""An approximate index of rows in parts: built part by part on disk, merged by faiss, and searched where it lies."""
+"""An approximate index of rows in parts: built part by part on disk, merged by faiss, and searched where it lies.
+
+Where Ray does work in parts, its workers build them, and they are not merged: workers search them too.
+"""
 
 import ctypes
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from clipknight.embedding.cells import SAMPLED_ROWS, cells_for, centres_of, sample
 from clipknight.embedding.embeddings import CHUNK_ROWS
 from clipknight.embedding.row_parts import RowParts
+from clipknight.engines.workers import Place, results
+from clipknight.ensemble.part_search import IndexInParts
 from clipknight.files import atomic_file, one_at_a_time
+from clipknight.preparation import wanted_engine
 from clipknight.saved_files import read_description
 from clipknight.waiting import progress_bar, waiting
 
@@ -47,7 +54,7 @@ def trained_index(keys, kind: str, params: Mapping[str, int]) -> faiss.IndexIVF:
 
 
 def build_on_disk(keys: RowParts, kind: str, params: Mapping[str, int], folder: Path) -> faiss.Index:
-    """The index of `keys` in `folder`, INDEX and LISTS. After a kill, the parts that were finished stay.
+    """The index of `keys` in `folder`, see `index_files`. After a kill, the parts that were finished stay.
 
     Each part takes the memory of its codes, the merging no more than one list's.
     """
@@ -59,23 +66,29 @@ def build_on_disk(keys: RowParts, kind: str, params: Mapping[str, int], folder: 
             with waiting(f"finding the cells of {len(keys):,} keys"):
                 _write(trained_index(keys, kind, params), trained)
         files = [folder / f"part-{number:05}.faiss" for number in range(len(keys.parts))]
-        with progress_bar(total=len(keys), desc=f"{kind} index", unit="row") as bar:
-            for number, file in enumerate(files):
-                if not file.is_file():
-                    _write(_index_of_part(trained, keys, number), file)
-                bar.update(len(keys.parts[number]))
-        with waiting(f"merging {len(files)} parts"), _silenced():
-            index = faiss.read_index(str(trained))
-            merge_ondisk(index, [str(file) for file in files], str(folder / LISTS))
-            _write(index, folder / INDEX)
-        del index
-        for file in (*files, trained, folder / BEGUN):
-            file.unlink()
+        _build_parts(keys, trained, files, kind)
+        if wanted_engine().name != "ray":
+            with waiting(f"merging {len(files)} parts"), _silenced():
+                index = faiss.read_index(str(trained))
+                merge_ondisk(index, [str(file) for file in files], str(folder / LISTS))
+                _write(index, folder / INDEX)
+            del index
+            for file in files:
+                file.unlink()
+        trained.unlink()
+        (folder / BEGUN).unlink()
     return read_on_disk(folder)
 
 
-def read_on_disk(folder: Path) -> faiss.Index:
+def index_files(folder: Path) -> list[Path]:
+    """The files of an index in `folder`: merged, or of its parts."""
+    return sorted(folder.glob("part-*.faiss")) or [folder / INDEX, folder / LISTS]
+
+
+def read_on_disk(folder: Path) -> faiss.Index | IndexInParts:
     """The index in `folder`, its lists memory-mapped. RuntimeError, as faiss has it, for a broken one."""
+    if parts := sorted(folder.glob("part-*.faiss")):
+        return IndexInParts(parts)
     with _silenced():
         return faiss.read_index(str(folder / INDEX), READ)
 
@@ -109,12 +122,45 @@ def _begin(folder: Path, begun: dict) -> None:
             temporary.write_text(json.dumps(begun), encoding="utf-8")
 
 
-def _index_of_part(trained: Path, keys: RowParts, number: int) -> faiss.Index:
-    index, rows = faiss.read_index(str(trained)), keys.part(number)
-    for start, piece in rows.pieces(CHUNK_ROWS):
-        first = int(keys.starts[number]) + start
-        index.add_with_ids(piece, np.arange(first, first + len(piece)))
-    return index
+@dataclass(frozen=True, eq=False)
+class _Codes:
+    """Work on a part, (the number of its first key, its keys as they are stored): its index, serialized."""
+
+    trained: np.ndarray
+    at_length_one: bool
+
+    def ready(self, place: Place) -> "_Codes":
+        return self
+
+    def __call__(self, part: tuple[int, np.ndarray]) -> np.ndarray:
+        index, (first, keys) = faiss.deserialize_index(self.trained), part
+        for start, piece in RowParts([keys], self.at_length_one).pieces(CHUNK_ROWS):
+            index.add_with_ids(piece, np.arange(first + start, first + start + len(piece)))
+        return faiss.serialize_index(index)
+
+
+class _Stretches(Sequence):
+    """The parts as `_Codes` takes them, read as they are asked for."""
+
+    def __init__(self, keys: RowParts):
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys.parts)
+
+    def __getitem__(self, number: int) -> tuple[int, np.ndarray]:
+        return int(self.keys.starts[number]), np.asarray(self.keys.parts[number])
+
+
+def _build_parts(keys: RowParts, trained: Path, files: Sequence[Path], kind: str) -> None:
+    """The index of each part that has none yet."""
+    lacking = [number for number, file in enumerate(files) if not file.is_file()]
+    work = _Codes(faiss.serialize_index(faiss.read_index(str(trained))), keys.at_length_one)
+    done = len(keys) - sum(len(keys.parts[number]) for number in lacking)
+    with progress_bar(total=len(keys), initial=done, desc=f"{kind} index", unit="row") as bar:
+        for number, codes in results(work, _Stretches(keys), lacking, 0):
+            _write(faiss.deserialize_index(codes), files[number])
+            bar.update(len(keys.parts[number]))
 
 
 def _write(index: faiss.Index, file: Path) -> None:

@@ -184,8 +184,9 @@ class DistanceWeightedKNN(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Yield (slice of queries, distances (q, k), indices (q, k)) batch by batch."""
         exact = exact or self.index_ is None
         ask = k * (1 if exact else CANDIDATES.get(self.index_kind_, 1)) + SPARE + (excluded is not None)
-        for start in range(0, len(queries), self.batch_size):
-            rows = slice(start, start + self.batch_size)
+        step = max(self.batch_size, self._neighbors.least_batch)
+        for start in range(0, len(queries), step):
+            rows = slice(start, start + step)
             out = None if excluded is None else excluded[rows]
             squared, indices = self._neighbors.nearest(comparable(queries[rows], self.metric), k, out, ask, exact)
             yield rows, squared / 2 if self.metric == "cosine" else np.sqrt(squared), indices

@@ -6,6 +6,7 @@ from functools import cached_property
 from clipknight.embedding.embeddings import CHUNK_ROWS
 from clipknight.embedding.lengths import lengths, unit_rows
 from clipknight.ensemble.disk_index import trained_index
+from clipknight.ensemble.part_search import nearest_in_parts
 from clipknight.ensemble.settings import ON_DISK
 
 import faiss
@@ -17,6 +18,8 @@ GATHERED = 2**24  # numbers of keys that are read at a time
 
 class NeighborSearch:
     """Search among `keys` (n, d), float32 rows as `comparable` gives them; `approximate`: a faiss index, or None."""
+
+    least_batch = 1
 
     def __init__(self, keys, metric, approximate=None):
         self.keys, self.metric, self.approximate = keys, metric, approximate
@@ -73,7 +76,12 @@ class NeighborSearch:
 class SearchInParts(NeighborSearch):
     """The same among `keys` that are RowParts, none of them zero: only what is compared comes into memory."""
 
+    least_batch = 8192  # each batch reads all keys when it is compared with all
+
     def _compared_with_all(self, queries, ask):
+        if self.keys.files:
+            parts = [(str(file), int(start)) for file, start in zip(self.keys.files, self.keys.starts)]
+            return nearest_in_parts(parts, queries, ask, self.keys.at_length_one)[1]
         return knn_ground_truth(queries, (rows for _, rows in self.keys.pieces(CHUNK_ROWS)), ask, ngpu=0)[1]
 
     def _squared(self, queries, indices):

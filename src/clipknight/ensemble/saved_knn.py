@@ -11,7 +11,7 @@ from pathlib import Path
 from clipknight.embedding.embeddings import DTYPES
 from clipknight.embedding.row_parts import RowParts
 from clipknight.embedding.stored_rows import restored_rows, stored_rows
-from clipknight.ensemble.disk_index import INDEX, LISTS, read_on_disk
+from clipknight.ensemble.disk_index import INDEX, index_files, read_on_disk
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.neighbor_search import comparable
 from clipknight.files import atomic_folder
@@ -89,16 +89,17 @@ def _save_parts(knn: DistanceWeightedKNN, folder: Path) -> None:
         (folder / name).mkdir()
         for number, part in enumerate(parts):
             np.save(folder / name / f"{number:05}.npy", part)
-    for name in (INDEX, LISTS) if knn.index_ is not None else ():
-        shutil.copyfile(knn.index_folder_ / name, folder / name)
+    for file in index_files(knn.index_folder_) if knn.index_ is not None else ():
+        shutil.copyfile(file, folder / file.name)
 
 
 def _parts(folder: Path, metric: str, remedy: str) -> tuple[RowParts, RowParts]:
-    keys = [read_array(file, remedy, dtypes=DTYPES) for file in sorted((folder / "keys").glob("*.npy"))]
+    files = sorted((folder / "keys").glob("*.npy"))
+    keys = [read_array(file, remedy, dtypes=DTYPES) for file in files]
     values = [read_array(file, remedy, dtypes=DTYPES) for file in sorted((folder / "values").glob("*.npy"))] or keys
     if not keys or sum(map(len, keys)) != sum(map(len, values)):
         raise ValueError(f"{folder} has {sum(map(len, keys)):,} keys and {sum(map(len, values)):,} values: {remedy}")
-    return RowParts(keys, at_length_one=metric == "cosine"), RowParts(values)
+    return RowParts(keys, metric == "cosine", files), RowParts(values)
 
 
 def _arrays(folder: Path, metric: str, remedy: str) -> tuple[np.ndarray, np.ndarray] | tuple[RowParts, RowParts]:
@@ -136,7 +137,7 @@ def _read_index(folder: Path, shape: tuple[int, int], remedy: str) -> faiss.Inde
     """faiss's index of the keys of that shape. ValueError for a broken file, and for an index of other keys."""
     file = folder / INDEX
     try:
-        index = read_on_disk(folder) if (folder / LISTS).is_file() else faiss.read_index(str(file))
+        index = read_on_disk(folder) if (folder / "keys").is_dir() else faiss.read_index(str(file))
     except RuntimeError as error:  # whose words name faiss's own source
         raise ValueError(f"{file} is no whole index: {remedy}") from error
     if (index.ntotal, index.d) != shape:
