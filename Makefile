@@ -25,13 +25,13 @@ flickr8k: $(READY)  ## the first table of docs/results.md, from input/flickr8k (
 table1: $(READY)  ## Table 1 of Che et al. on Flickr8k, three seeds, with ablations: outputs/table1/table.md (an hour on 2 cores)
 	$(BIN)/python src/pipeline.py configs/table1/systems.yaml configs/table1/ablations.yaml
 
-ladder: $(READY)  ## the best ensemble of docs/results.md, after make flickr8k and make captions (an hour on 2 cores)
+ladder: $(READY)  ## the best ensemble of docs/results.md, after make flickr8k and make captions (minutes on a GPU, hours on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_ladder.yaml
 
 captions: $(READY)  ## the caption table of docs/results.md, from input/flickr8k and the runs of make flickr8k (40 minutes on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_captions.yaml
 
-starter: $(READY)  ## the starter weights anew, after make flickr8k and make captions: outputs/starter/pack
+starter: $(READY)  ## the starter weights anew, after make flickr8k, captions and ladder: outputs/starter/pack
 	$(BIN)/python src/pipeline.py configs/starter.yaml
 
 study: $(READY)  ## what matters in Knight: outputs/study/table.md, after make flickr8k (an hour on 2 cores)

@@ -50,6 +50,16 @@ def test_mean_targets_against_a_loop(request, name):
         np.testing.assert_allclose(mean, np.asarray(train.targets.vectors)[owners == image].mean(0), atol=1e-6)
 
 
+def test_agreement_is_each_captions_with_the_others_of_its_image(uneven):
+    vectors, owners = np.asarray(uneven.targets.vectors), uneven.dataset.captions["id"].to_numpy()
+    cosines = []
+    for row, owner in enumerate(owners):
+        others = np.flatnonzero((owners == owner) & (np.arange(len(owners)) != row))
+        cosines += [(vectors[others] @ vectors[row]).mean()] if len(others) else []
+    assert len(cosines) < len(owners)  # some images have one caption
+    assert uneven.agreement() == pytest.approx(np.mean(cosines), abs=1e-6)
+
+
 def test_image_of_caption(uneven):
     ids = uneven.dataset.ids[uneven.image_of_caption]
     assert ids.tolist() == uneven.dataset.captions["id"].tolist()

@@ -61,6 +61,7 @@ def test_weights_are_the_default_and_nothing_is_stacked(argv, data):
     assert not (run.folder / "best").exists() and run.info["kind"] == "blend"
     table = pd.read_csv(run.folder / "scores.csv", index_col="member")["avg_cos"]
     assert list(table.index[-2:]) == ["equal weights", "ensemble (cross-fitted, 3 folds)"]
+    assert table["another person's caption"] == pytest.approx(data.split("valid").agreement())
 
 
 def test_bands_beside_the_weights(argv, data, capsys):

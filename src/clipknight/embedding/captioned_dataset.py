@@ -124,6 +124,15 @@ class CaptionedDataset:
         """Che eq. 8 of `predictions` over all pairs of this dataset."""
         return avg_cos(predictions, self.targets, self.dataset.captions["id"].to_numpy())
 
+    def agreement(self) -> float | None:
+        """Mean cosine between two captions of one image: what one person scores against another; None without two."""
+        counts = np.bincount(self.image_of_caption, minlength=len(self.dataset))
+        sums, counts = self.target_sums()[counts > 1], counts[counts > 1]
+        if not len(counts):
+            return None
+        pairs = counts * (counts - 1)  # of unit targets, each with every other of its image
+        return float(np.average(((sums**2).sum(axis=1) - counts) / pairs, weights=counts))
+
     def drawn_targets(self, draw: np.random.Generator) -> np.ndarray:
         """(N, 384) the target of one caption of each image."""
         return self.targets.vectors[self.drawn_captions(draw)]

@@ -111,6 +111,8 @@ def score_table(
     mean = np.repeat(train.mean_targets().mean(axis=0, keepdims=True), len(valid.dataset), axis=0)
     equal = blend([member.vectors for member in members.values()], np.full(len(members), 1 / len(members)))
     rows += [("mean training target", scored(mean), None)]  # the floor: one answer for all
+    if (agreement := valid.agreement()) is not None:
+        rows += [("another person's caption", agreement, None)]
     rows += [("equal weights", scored(equal), None), (f"ensemble ({fitted.fitting})", scored(fitted.weighted), None)]
     if fitted.mixer:
         rows += [(f"{fitted.kind} ({fitted.fitting})", scored(fitted.rows), None)]
