@@ -4,7 +4,7 @@
 
 The towers have random weights, which take the time of real ones and need no download. Each is used as the commands use
 it: autocast, channels_last, AdamW fused, the lower layers frozen as by default, then all of them learning. The peak is
-the rate of a large matrix product in the same precision, measured first; the operations of a tower are counted by torch.
+the rate of a large matrix product in the same precision, measured first; torch counts the operations of a tower.
 `compiled` is torch.compile, whose own time is left out.
 """
 
