@@ -44,7 +44,8 @@ class Settings(RunSettings, BackendSettings, SkippingSettings, KeptDataSettings)
     centre: Share = 0.0
     """share of the mean prediction for valid that is taken off each before it is refined"""
     index: Literal[tuple(INDEX_PARAMS)] = "exact"
-    """exact, or the approximate ivf and hnsw, whose recall is then measured"""
+    """exact, or approximate, whose recall is then measured: ivf, hnsw, ivf_sq8, ivf_pq; auto: by the number of captions
+    and the free memory"""
 
 
 if __name__ == "__main__":
@@ -52,6 +53,7 @@ if __name__ == "__main__":
 
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.corpora import Corpus, corpus_embeddings, read_corpus
+from clipknight.ensemble.index_choice import resolved_index
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.refined import refined, save_shift
 from clipknight.ensemble.saved_knn import save_knn
@@ -76,12 +78,14 @@ def main(argv=None) -> float:
 
     run = Run.start(s.run, s, "refined", overwrite=s.overwrite)
     formula = {"power": s.power, "delta": s.delta, "unit_output": False}
-    knn = DistanceWeightedKNN(min(s.n_neighbors, len(captions)), **formula, index=s.index)
+    knn = DistanceWeightedKNN(
+        min(s.n_neighbors, len(captions)), **formula, index=resolved_index(s.index, *captions.shape)
+    )
     save_knn(knn.fit(captions, captions), run.folder / "best")
     shift = s.centre * source.predictions("valid").vectors.mean(axis=0)
     save_shift(shift, run.folder / "best")
-    if s.index != "exact":
-        print(f"{s.index} index: recall@{knn.n_neighbors} {knn.recall():.4f} against exact search")
+    if knn.index != "exact":
+        print(f"{knn.index} index: recall@{knn.n_neighbors} {knn.recall():.4f} against exact search")
 
     # What the source has saved, not predicted anew: an ensemble's rows of valid are its out-of-fold ones.
     for split in source.predicted_splits:

@@ -61,7 +61,7 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.cells import sample
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.index_choice import choose_index
+from clipknight.ensemble.index_choice import resolved_index
 from clipknight.ensemble.knn import PAPER_NEIGHBORS, DistanceWeightedKNN
 from clipknight.ensemble.knn_on_disk import fit_on_disk, in_parts
 from clipknight.ensemble.predictors import save_split_predictions
@@ -110,10 +110,7 @@ def main(argv=None) -> float:
 
 def fitted(keys: np.ndarray, values: np.ndarray, run: Run, s: Settings) -> DistanceWeightedKNN:
     """Fitted and saved; an index on disk is built beside what is saved, and goes on there after a kill."""
-    kind = s.index
-    if kind == "auto":
-        kind, reason = choose_index(*keys.shape)
-        print(f"index {kind}: {reason}")
+    kind = resolved_index(s.index, *keys.shape)
     formula = {"power": s.power, "delta": s.delta, "unit_output": s.row_length == "one"}
     knn = DistanceWeightedKNN(s.n_neighbors, **formula, index=kind)
     if kind not in ON_DISK:

@@ -20,3 +20,12 @@ def choose_index(rows: int, dim: int, free: int | None = None) -> tuple[str, str
     if bytes_alone <= free:
         return "ivf_sq8", f"{keys} as bytes on disk take {bytes_alone / GIB:.1f} GiB, and {there} to keep them at hand"
     return "ivf_pq", f"{keys} even as bytes take {bytes_alone / GIB:.1f} GiB, and only {there}"
+
+
+def resolved_index(kind: str, rows: int, dim: int) -> str:
+    """`kind` itself, or for "auto" the one that is chosen, and the reason is printed."""
+    if kind != "auto":
+        return kind
+    chosen, reason = choose_index(rows, dim)
+    print(f"index {chosen}: {reason}")
+    return chosen
