@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from clipknight.data.caption_filter import filter_similar
 from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.embedding.near_duplicates import filter_by_cells
+from clipknight.embedding.row_parts import RowParts
 from clipknight.paths import existing
 from clipknight.settings import parse
 
@@ -52,7 +54,8 @@ class Settings:
     seed: int = 0
     """of the random rows: groups whose members have cosines around the threshold, and of the order of --embeddings"""
     methods: list[str] = field(default_factory=lambda: list(METHODS))
-    """some of clipknight, sentence-transformers, loop; the first is the one that ratios refer to"""
+    """some of clipknight, cells (what clipknight does above a million rows), sentence-transformers, loop; the first is
+    the one that ratios refer to"""
 
 
 def make_rows(settings: Settings) -> np.ndarray:
@@ -90,7 +93,11 @@ def loop(vectors: np.ndarray, settings: Settings) -> np.ndarray:
     return is_kept
 
 
-METHODS = {"clipknight": clipknight, "sentence-transformers": paraphrase_mining, "loop": loop}
+def cells(vectors: np.ndarray, settings: Settings) -> np.ndarray:
+    return filter_by_cells(RowParts([vectors]), settings.threshold).kept
+
+
+METHODS = {"clipknight": clipknight, "cells": cells, "sentence-transformers": paraphrase_mining, "loop": loop}
 
 
 def measure(name: str, settings: Settings, file: Path) -> dict:
