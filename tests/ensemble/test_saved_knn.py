@@ -55,6 +55,9 @@ def test_rows_in_parts_are_saved_so_with_their_index(data, index, tmp_path):
         (tmp_path / name).rename(tmp_path / f"{name}-elsewhere")
         loaded = load_knn(tmp_path / f"{name}-elsewhere")
         np.testing.assert_array_equal(loaded.predict(queries), knn.predict(queries))
+        save_knn(loaded, tmp_path / f"{name}-elsewhere")  # over the very files it is mapped from
+        loaded = load_knn(tmp_path / f"{name}-elsewhere")
+        np.testing.assert_array_equal(loaded.predict(queries), knn.predict(queries))
         assert loaded.keys_.parts[1].dtype == np.float16 and isinstance(loaded.keys_.parts[1], np.memmap)
     assert not (tmp_path / "same-elsewhere" / "values").exists()
     (tmp_path / "values-elsewhere" / "keys" / "00001.npy").unlink()

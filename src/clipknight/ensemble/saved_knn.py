@@ -57,6 +57,7 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
     knn.check_parameters()
     arrays = _arrays(folder, knn.metric, remedy)
     index = None if knn.index == "exact" else _read_index(folder, arrays[0].shape, remedy)
+    knn.index_folder_ = folder  # of one on disk
     return knn.hold(*arrays, index)
 
 
