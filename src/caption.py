@@ -104,7 +104,7 @@ from clipknight.data.subtitles import write_subtitles
 from clipknight.messages import counted, shortened
 from clipknight.methods.registry import open_captioner
 from clipknight.output_names import check_output
-from clipknight.plots.gallery import Captioned, write_gallery
+from clipknight.plots.gallery import MOST, Captioned, write_gallery
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 
@@ -134,17 +134,19 @@ def main(argv=None) -> pd.DataFrame:
     options = chosen_options(captioner.method.options, s)
 
     start = time.perf_counter()
-    regions, items = captioner.method.regions, []
+    regions, captions, reasons, items = captioner.method.regions, {}, {}, []
     rows = source.of_split(media.dataset, s.split, s.workers, s.skip_unreadable, regions)
     confidences = media.confidences(rows)
     for name, text, near in media.captioned(captioner, rows, options):
-        shown = {"pictures": media.pictures(name), "references": media.references.get(name)}
-        shown["note"] = str(confidences.get(name, ""))
-        items.append(Captioned(path=name, caption=text, neighbours=near, **shown))
+        captions[name] = text
+        if Path(s.out).suffix == ".json":
+            reasons[name] = {"neighbours": near, "pictures": media.pictures(name)}
+        if len(items) < MOST:
+            shown = {"pictures": media.pictures(name), "references": media.references.get(name)}
+            shown["note"] = str(confidences.get(name, ""))
+            items.append(Captioned(path=name, caption=text, neighbours=near, **shown))
     seconds = time.perf_counter() - start
 
-    captions = {item.path: item.caption for item in items}
-    reasons = {item.path: {"neighbours": item.neighbours, "pictures": item.pictures} for item in items}
     expected = {name: round(confidences[name].expected, 4) for name in captions if confidences}
     if Path(s.out).suffix in SUBTITLES:
         write_subtitles([(shot, captions[name]) for name, shot in media.shots.items()], s.out)
@@ -153,11 +155,11 @@ def main(argv=None) -> pd.DataFrame:
     if page:
         corpus = captioner.retriever.corpus
         summary = f"Embeddings from {source.name}; retrieved from {len(corpus):,} captions of {corpus.name}."
-        write_gallery(page, f"Captions by {run.name}", summary, items)
+        write_gallery(page, f"Captions by {run.name}", summary, items, total=len(captions))
     for item in items[:PRINTED]:
         note = f" ({item.note})" if item.note else ""
         print(f"{shortened(item.path, LONGEST)}: {shortened(item.caption, LONGEST)}{note}")
-    images = counted(len(items) - len(media.clips), "image")
+    images = counted(len(captions) - len(media.clips), "image")
     videos = counted(len(media.clips), "shot" if s.every else "video")
     print(f"{images} and {videos} in {seconds:.1f} s -> {', '.join(filter(None, (s.out, page)))}")
     return pd.DataFrame({"image": list(captions), "caption": list(captions.values())})

@@ -39,7 +39,7 @@ class FineTuning(Stage):
 
     @cached_property
     def plain_model(self):
-        model = model_of(load_clip(train_a.Settings().encoder, "cpu", "fp32"))
+        model = model_of(load_clip(settings().encoder, "cpu", "fp32"))
         return model.to(memory_format=torch.contiguous_format).train()
 
     @cached_property
@@ -101,7 +101,7 @@ class Training:
     """train_a.py's second stage with its own settings, on pictures with targets of chance."""
 
     def __init__(self, folder: Path, paths: list[str], workers: int, batch_size: int):
-        s = train_a.Settings(
+        s = settings(
             run=str(folder / f"run{workers}"), workers=workers, batch_size=batch_size, track="none", overwrite=True
         )
         self.encoder = load_clip(s.encoder, "cpu")
@@ -127,6 +127,11 @@ class Training:
             self.step(pixels, self.targets[rows])
 
 
+def settings(**given) -> train_a.Settings:
+    """train_a.py's own, but for those given; what it would read its pictures from is not used."""
+    return train_a.Settings(data="drawn", **given)
+
+
 def model_of(encoder) -> ModelA:
-    s = train_a.Settings()
+    s = settings()
     return ModelA(encoder, make_head(head_description(s.head, 1280, TARGET, vars(s))))

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from clipknight.captioning.caption_index import CaptionIndex
 from clipknight.captioning.captioner import ImageVectors
 from clipknight.captioning.decoders import learn_tokenizer
+from clipknight.captioning.decoding import GatheredRows
 from clipknight.captioning.prefixes import BlindPrefix, DirectPrefix, NeighbourPrefix
 from clipknight.captioning.retriever import Retriever
 from clipknight.embedding.embeddings import unit
@@ -59,6 +60,8 @@ def test_neighbours_of_images_whatever_was_found_before(retriever, found):
     images = ImageVectors(queries, neighbours=None if found is None else nearest(retriever, queries, found))
     vectors = NeighbourPrefix(retriever, 3).vectors(images)
     np.testing.assert_array_equal(vectors, retriever.vectors[nearest(retriever, queries, 3)])
+    assert isinstance(vectors, GatheredRows) and len(vectors) == 4  # of many images no more than a batch is in memory
+    np.testing.assert_array_equal(vectors[1:3], np.asarray(vectors)[1:3])
 
 
 def test_the_embedding_itself(retriever, read, tokenizer):

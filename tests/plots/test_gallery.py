@@ -136,6 +136,8 @@ def test_a_page_of_many_is_cut_at_its_limit_and_has_smaller_pictures(tmp_path):
     assert {shown.width for _, shown in page.pictures} == {LARGE}
     page = written(tmp_path, items, limit=MANY + 1)
     assert {shown.width for _, shown in page.pictures} == {SMALL}
+    page = written(tmp_path, items[:2], total=len(items))  # who has many keeps no more than the page shows
+    assert "The first 2 of 1,234 are shown." in page.text
 
 
 def test_bars_are_measured_by_what_is_shown(tmp_path):

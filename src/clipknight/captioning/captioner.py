@@ -4,6 +4,7 @@ What a way to caption is made of are parts: a `Retriever`, a `Decoder` with what
 `clipknight.methods.registry` has the ways by name.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -112,13 +113,11 @@ class Captioner:
         captions = self.caption(images.vectors, options, images.regions)
         return dict(zip(images.ids, captions.texts, strict=True))
 
-    def reasons(self, captions: Captions) -> list[list[tuple[str, float]]]:
+    def reasons(self, captions: Captions) -> Iterator[list[tuple[str, float]]]:
         """The nearest captions of each image or video, with their cosines."""
         texts = self.retriever.corpus.texts
-        return [
-            [(texts[row], float(cosine)) for row, cosine in zip(rows, cosines, strict=True)]
-            for rows, cosines in zip(captions.neighbours, captions.similarities, strict=True)
-        ]
+        for rows, cosines in zip(captions.neighbours, captions.similarities, strict=True):
+            yield [(texts[row], float(cosine)) for row, cosine in zip(rows, cosines, strict=True)]
 
     def _likeness(self, texts: list[str], embeddings: np.ndarray, rerank_by: str) -> np.ndarray:
         """(N, C) how well each of C candidates an image suits it."""

@@ -11,6 +11,26 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True, eq=False)
+class GatheredRows:
+    """(N, p, D): the rows of `vectors` (M, D) at `places` (N, p), each part taken as it is asked for.
+
+    All at once they are hundreds of times as large as the places, and a decoder needs a batch at a time.
+    """
+
+    vectors: np.ndarray
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, part) -> np.ndarray:
+        return self.vectors[self.places[part]]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
 @dataclass(frozen=True)
 class Decoder:
     """`model` with its tokenizer, in a `precision`, `batch_size` prefixes at a time."""
@@ -24,7 +44,9 @@ class Decoder:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def captions(self, prefixes: np.ndarray, num_beams: int, max_new_tokens: int, count: int = 1) -> list[str]:
+    def captions(
+        self, prefixes: np.ndarray | GatheredRows, num_beams: int, max_new_tokens: int, count: int = 1
+    ) -> list[str]:
         """`count` captions after each of `prefixes` (N, p, D): the best beams, (N·count) one after the other."""
         beams = {"num_beams": max(num_beams, count), "max_new_tokens": max_new_tokens}
         if count > 1:

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 from clipknight.captioning.caption_batches import TokenizedCaptions
 from clipknight.captioning.captioner import Captioner, CaptionOptions, ImageVectors
-from clipknight.captioning.decoding import Decoder
+from clipknight.captioning.decoding import Decoder, GatheredRows
 from clipknight.captioning.knight import Knight
 from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.training_corpus import TrainingCorpus
@@ -36,7 +36,7 @@ class Prefix(Protocol):
     def captions(self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> CaptionPair:
         """Captions with their vectors, to learn and held out."""
 
-    def vectors(self, images: ImageVectors) -> np.ndarray:
+    def vectors(self, images: ImageVectors) -> np.ndarray | GatheredRows:
         """(N, p, D) for images or videos."""
 
 
@@ -74,7 +74,7 @@ class NeighbourPrefix:
             TokenizedCaptions(read.held_out.texts, index.vectors, held_rows, tokenizer, max_tokens),
         )
 
-    def vectors(self, images: ImageVectors) -> np.ndarray:
+    def vectors(self, images: ImageVectors) -> np.ndarray | GatheredRows:
         if images.are_videos:
             videos, frames, dim = images.vectors.shape
             _, rows = self.retriever.search(images.vectors.reshape(-1, dim), self.n_neighbors)
@@ -82,7 +82,7 @@ class NeighbourPrefix:
         rows = images.neighbours
         if rows is None or rows.shape[1] < self.n_neighbors:
             _, rows = self.retriever.search(images.vectors, self.n_neighbors)
-        return self.retriever.vectors[rows[:, : self.n_neighbors]]
+        return GatheredRows(self.retriever.vectors, rows[:, : self.n_neighbors])
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 Picture = str | Path | Image.Image
 
 LARGE, SMALL, MANY = 224, 160, 100  # pixels of a thumbnail's longer side; the smaller on a page of more than MANY
+MOST = 1000  # pictures and videos on a page
 FRAME = 112  # of a video's frames, of which there are several
 
 PAGE = """<!doctype html>
@@ -86,12 +87,17 @@ class Captioned:
     note: str = ""
 
 
-def write_gallery(path: str | Path, title: str, summary: str, items: Sequence[Captioned], limit: int = 1000) -> None:
-    """A page that needs no other file, of the first `limit` items. UnreadableImage for a picture that can't be read."""
+def write_gallery(
+    path: str | Path, title: str, summary: str, items: Sequence[Captioned], limit: int = MOST, total: int = 0
+) -> None:
+    """A page that needs no other file, of the first `limit` of `total` items; 0 stands for as many as are given.
+
+    UnreadableImage for a picture that can't be read.
+    """
     shown = items[:limit]
     similarities = [similarity for item in shown for _, similarity in item.neighbours]
     page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
-    content = {"title": title, "summary": summary, "shown": len(shown), "total": len(items)}
+    content = {"title": title, "summary": summary, "shown": len(shown), "total": total or len(items)}
     content |= {"longest": max(similarities, default=0.0), "cards": _cards(shown)}
     with atomic_file(path) as temporary:
         page.stream(content).dump(str(temporary), encoding="utf-8", errors="replace")  # file names need not be UTF-8
