@@ -1,5 +1,6 @@
 """What a row of the table is, and pictures to measure with."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -58,7 +59,9 @@ def one_core() -> Iterator[None]:
 
 def draw_pictures(folder: Path, count: int) -> list[str]:
     """So many JPEGs of Flickr8k's size, cut out of a drawn photograph."""
-    draw, photo = np.random.default_rng(0), Image.open(draw_photos(folder, 1)[0])
+    with tempfile.TemporaryDirectory() as elsewhere:  # the folder is to hold the pictures alone
+        photo = Image.open(draw_photos(Path(elsewhere), 1)[0]).convert("RGB")
+    draw = np.random.default_rng(0)
     paths = [folder / f"picture{number:04}.jpg" for number in range(count)]
     for path in paths:
         left, top = draw.integers(0, photo.width - WIDTH), draw.integers(0, photo.height - HEIGHT)
