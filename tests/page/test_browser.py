@@ -32,7 +32,19 @@ def _note_connections(event, arguments):
 
 
 @pytest.fixture(scope="module")
-def server(knight_run):
+def picture(tmp_path_factory):
+    """The file of a plain picture of that colour."""
+    folder = tmp_path_factory.mktemp("pictures")
+
+    def file(colour: str) -> str:
+        Image.new("RGB", (40, 40), tiny_models.COLOURS[colour]).save(folder / f"{colour}.png")
+        return str(folder / f"{colour}.png")
+
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(knight_run, picture):
     """Address and temporary files of a page whose model knows colours, at most 1 MiB an upload."""
     sys.addaudithook(_note_connections)  # for good: that is why it has a switch
     _audited.on = True
@@ -41,7 +53,8 @@ def server(knight_run):
         from clipknight.page.layout import build
 
         handlers = Handlers(Offer([knight_run], [OWN]), shelf, folder, Limits(upload=1 << 20))
-        served = server_of(build(handlers, []), "127.0.0.1", handlers.limits)
+        examples = [picture(colour) for colour in ("red", "green", "blue") for _ in range(2)]
+        served = server_of(build(handlers, examples), "127.0.0.1", handlers.limits)
         thread = threading.Thread(target=served.run, kwargs={"sockets": [port]})
         thread.start()
         yield SimpleNamespace(address=f"http://127.0.0.1:{port.getsockname()[1]}", folder=folder)
@@ -79,18 +92,6 @@ def user(server, chromium):
     assert failed == []
 
 
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory):
-    """The file of a plain picture of that colour."""
-    folder = tmp_path_factory.mktemp("pictures")
-
-    def file(colour: str) -> str:
-        Image.new("RGB", (40, 40), tiny_models.COLOURS[colour]).save(folder / f"{colour}.png")
-        return str(folder / f"{colour}.png")
-
-    return file
-
-
 def drop(page, *files):
     page.set_input_files("input[type=file]", list(files))
 
@@ -113,12 +114,12 @@ def test_a_dropped_picture_is_captioned_explained_and_taken_home(user, picture):
 
 def test_bad_files_are_named_beside_the_captions_of_the_others(user, picture, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n and no more")
-    page = user(viewport={"width": 390, "height": 800}, is_mobile=True)  # a phone's
+    page = user(viewport={"width": 320, "height": 640}, is_mobile=True)  # a small phone's
     drop(page, picture("blue"), str(tmp_path / "broken.png"))
     seen(page, "#report", "1 of 2 captioned.")
     seen(page, "#report .refused", "broken.png: ")
     seen(page, ".details .caption", "blue")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 def test_two_users_at_once_see_their_own(user, picture):
