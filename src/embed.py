@@ -1,13 +1,16 @@
 """Encode a dataset's images and captions once; every later command finds them on disk.
 
 The other scripts encode what they need by themselves. Run this first to encode everything in one go, or to see how
-long it takes; a killed run goes on where it stopped.
+long it takes; a killed run goes on where it stopped. Pictures without captions, in a folder, in archives or at a URL,
+are encoded part by part into a folder of parts (docs/scale.md).
 
     python src/embed.py --data input/flickr8k
+    python src/embed.py --images s3://bucket/tars --out outputs/rows --engine ray --address auto
 """
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from clipknight.devices import PRECISIONS, BackendSettings, WorkerSettings
@@ -22,6 +25,15 @@ from clipknight.settings import parse
 class Settings(EngineSettings, WorkerSettings, BackendSettings, SkippingSettings, KeptDataSettings):
     """Settings of embed.py"""
 
+    data: str = ""
+    """dataset folder (or table), in the layout you have it: see input/README.md"""
+    images: str = ""
+    """without --data, pictures to encode: a folder, archives (tar, zip, Parquet), or a URL of either; with it, the
+    folder of its images, where it does not say"""
+    out: str = ""
+    """without --data: folder for the embeddings, in parts"""
+    overwrite: bool = False
+    """replace embeddings that are finished in --out; a killed run goes on without"""
     encoder: Name = f"{OFFLINE}@224"
     """CLIP: lite2-minilm, architecture:tag, hf-hub:..., a folder, a run; NAME@224 sets the image size"""
     features: Literal[FEATURES] = "auto"
@@ -32,13 +44,23 @@ class Settings(EngineSettings, WorkerSettings, BackendSettings, SkippingSettings
     """of the CLIP: auto (bf16 where the hardware has it), fp32, bf16, fp16"""
 
 
+def check(s: Settings) -> None:
+    """ValueError for settings that say nothing, or contradict each other."""
+    if bool(s.data) == bool(s.out) or (s.out and not s.images):
+        raise ValueError("say what to encode: --data DATASET, or --images FOLDER --out FOLDER")
+
+
 if __name__ == "__main__":
-    parse_early(Settings, __doc__)  # --help and typos, before the parts load
+    parse_early(Settings, __doc__, check=check)  # --help and typos, before the parts load
 
 from clipknight.data.listing import SPLITS
 from clipknight.embedding.cache import caption_embeddings, image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip_encoder import ClipEncoder
+from clipknight.embedding.rows_in_parts import OpenEncoder, PictureRows, summary, write_rows_of_pictures
+from clipknight.embedding.shard_writer import make_way
+from clipknight.output_names import check_output
 from clipknight.preparation import prepare_process
 
 
@@ -46,7 +68,11 @@ from clipknight.preparation import prepare_process
 def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__)
     prepare_process(s.backend, s.where)
+    check(s)
     encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+    if s.out:
+        encode_pictures(encoder, s)
+        return
     start = time.perf_counter()
     data = CaptionedDataset.of(s)
     print(f"{data.dataset.summary()}\ntargets  {data.targets.vectors.shape}, {time.perf_counter() - start:.0f} s")
@@ -61,6 +87,17 @@ def main(argv=None) -> None:
             start = time.perf_counter()
             keys = caption_embeddings(encoder, part)
             print(f"{name}: captions {keys.vectors.shape}, {time.perf_counter() - start:.0f} s")
+
+
+def encode_pictures(encoder: ClipEncoder, s: Settings) -> None:
+    """Of pictures without captions, into a folder of parts."""
+    check_output("--out", s.out, (), s.images)
+    out, start = Path(s.out), time.perf_counter()
+    make_way(out, s.overwrite)
+    work = PictureRows(OpenEncoder(encoder, s.batch_size, s.skip_unreadable), s.skip_unreadable)
+    made_by = {"encoder": encoder.name, "fingerprint": encoder.fingerprint("visual")}
+    rows = write_rows_of_pictures(s.images, work, out, made_by, s.batch_size, s.workers)
+    print(f"{summary(rows)}, {time.perf_counter() - start:.0f} s -> {out}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 python src/predict.py --run ensemble --images FOLDER --out FOLDER
 python src/predict.py --run ensemble --split test                     # into the run's own predictions/test
+python src/predict.py --run ensemble --images s3://bucket/tars --out outputs/rows --engine ray    # archives: in parts
 python src/predict.py --run ensemble --images FOLDER --sample sample_submission.csv --out submission.csv
 """
 
@@ -24,7 +25,7 @@ class Settings(EngineSettings, WorkerSettings, BackendSettings):
     run: Name = "ensemble"
     """name of the run: outputs/<run>"""
     images: str = of_own_meaning("")
-    """folder of images, searched with its subfolders"""
+    """folder of images, searched with its subfolders; or archives (tar, zip, Parquet), or a URL: predicted in parts"""
     data: str = ""
     """instead of --images: dataset folder; by default the run's own"""
     split: str = ""
@@ -59,9 +60,13 @@ if __name__ == "__main__":
     parse_early(Settings, __doc__, check=check)  # --help and typos, before the parts load
 
 from clipknight.data.datasets import image_folder
+from clipknight.data.picture_parts import archives_of
+from clipknight.data.remote import is_url
 from clipknight.embedding.embeddings import FILES as EMBEDDING_FILES
+from clipknight.embedding.rows_in_parts import PictureRows, summary, write_rows_of_pictures
+from clipknight.embedding.shard_writer import make_way
 from clipknight.ensemble.image_submission import submit_images
-from clipknight.ensemble.predictors import load_predictor
+from clipknight.ensemble.predictors import OpenPredictor, load_predictor
 from clipknight.ensemble.submission import write_submission
 from clipknight.messages import counted
 from clipknight.output_names import check_output
@@ -79,6 +84,8 @@ def main(argv=None) -> Path:
     run = Run.open(s.run)
     if s.sample:
         return write_asked(run, s)
+    if s.images and (is_url(s.images) or archives_of(s.images)):
+        return predict_archives(run, s)
     out = Path(s.out) if s.out else run.folder / "predictions" / s.split
     if s.split == "valid" and not s.out and run.info.get("members"):
         raise ValueError(f"the valid predictions of {run.name!r} are out-of-fold and stay so: pass --out for others")
@@ -104,6 +111,19 @@ def main(argv=None) -> Path:
         + f" -> {out}"
         + (f", {s.csv}" if s.csv else "")
     )
+    return out
+
+
+def predict_archives(run: Run, s: Settings) -> Path:
+    """Of pictures in archives or at a URL, into a folder of parts."""
+    if s.csv:
+        raise ValueError("--csv takes the predictions of a folder of pictures: unpack the archives first")
+    check_output("--out", s.out, (), s.images, *run.files)
+    out, start = Path(s.out), time.perf_counter()
+    make_way(out, s.overwrite)
+    work = PictureRows(OpenPredictor(str(run.folder.absolute()), s.batch_size, s.skip_unreadable), s.skip_unreadable)
+    rows = write_rows_of_pictures(s.images, work, out, {"run": run.name}, s.batch_size, s.workers)
+    print(f"{summary(rows)}, {time.perf_counter() - start:.1f} s -> {out}")
     return out
 
 

@@ -5,12 +5,14 @@ import shutil
 import signal
 import sys
 
+import embed
 from clipknight.data.datasets import read_dataset
 from clipknight.data.left_out import UnreadableMedia
 from clipknight.embedding import cache, raw_rows
 from clipknight.embedding.cache import image_embeddings, target_embeddings
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import unit
+from clipknight.embedding.shards import ShardedEmbeddings
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.engines import cluster, ray_workers
 from clipknight.engines.workers import results
@@ -159,3 +161,17 @@ def test_model_b_is_built_and_searched_part_by_part(tmp_path, index, by_ray):
     assert ("lists.ivfdata" in files) == (index == "ivf_sq8")
     for a, b in zip(by_workers, in_one, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_archives_are_encoded_by_workers(coloured, tiny_clip, tmp_path):
+    for split in ("train", "test"):
+        shutil.make_archive(str(tmp_path / "tars" / split), "tar", coloured / "Images")
+    named = {"images": tmp_path / "tars", "encoder": tiny_clip, "precision": "fp32", "device": "cpu", "workers": 0}
+    words = [f"--{name}={value}" for name, value in named.items()]
+    embed.main([*words, f"--out={tmp_path / 'one'}"])
+    embed.main([*words, f"--out={tmp_path / 'ray'}", "--engine=ray"])
+    by_workers, in_one = (ShardedEmbeddings.open(tmp_path / name) for name in ("ray", "one"))
+    assert len(by_workers) == len(in_one) == 2 * 38 and by_workers.meta == in_one.meta
+    for (ids, vectors), (same_ids, same_vectors) in zip(by_workers.parts(), in_one.parts(), strict=True):
+        assert ids.tolist() == same_ids.tolist()
+        np.testing.assert_array_equal(vectors, same_vectors)

@@ -37,20 +37,20 @@ def unpacked(path: Path, columns: Columns) -> Path:
 
     ValueError for archives that are damaged, hostile, or larger than the disk.
     """
-    packed = [path] if path.is_file() and is_archive(path) else _packed(path) if path.is_dir() else []
+    packed = [path] if path.is_file() and is_archive(path) else archives_in(path) if path.is_dir() else []
     if not packed:
         return path
     base = path if path.is_dir() else path.parent
     stats = [(file.relative_to(base).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in packed]
     key = hashlib.sha256(repr((path.resolve(), stats, columns)).encode()).hexdigest()[:12]
-    folder = used_cache("datasets") / f"{key}-{_stem(path)[:100]}"
+    folder = used_cache("datasets") / f"{key}-{stem_of(path)[:100]}"
     with one_at_a_time(folder):
         if not folder.is_dir():
             with waiting(f"unpacking {path.name}"), atomic_folder(folder, sync=False) as temporary:
                 tables = [file for file in packed if file.suffix == ".parquet"]
                 for file in packed:
                     if file not in tables:
-                        unpack(file, temporary / _stem(file))
+                        unpack(file, temporary / stem_of(file))
                 if tables:
                     write_pictures(tables, columns, temporary)
                 for file in base.iterdir() if path.is_dir() else ():
@@ -89,7 +89,7 @@ def checked_name(source: Path | str, name: str) -> str:
     return name
 
 
-def _packed(folder: Path) -> list[Path]:
+def archives_in(folder: Path) -> list[Path]:
     """The archives of a folder that holds its dataset in them; none where folders or pictures may come from them."""
     if tables := [file for form in FORMS for file in sorted(folder.glob(form)) if has_pictures(file)]:
         return tables
@@ -100,7 +100,7 @@ def _packed(folder: Path) -> list[Path]:
     return [] if unpacked else archives
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
     """The name without what makes it an archive's."""
     suffix = next((suffix for suffix in (*SUFFIXES, ".parquet") if path.name.lower().endswith(suffix)), "")
     return path.name.removesuffix(path.name[len(path.name) - len(suffix) :] or "\0")

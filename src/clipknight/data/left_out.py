@@ -19,12 +19,16 @@ class UnreadableMedia(ValueError):
     """Some images or videos cannot be read; the message lists a few, `reasons` maps path to reason."""
 
     def __init__(self, reasons: Mapping[str, str], media: str = "image"):
-        self.reasons = reasons
+        self.reasons, self.media = reasons, media
         listed = a_few((f"{path}: {reason}" for path, reason in reasons.items()), 3)
         super().__init__(
             f"{len(reasons):,} unreadable {media}s: {listed}: mend or remove them"
             + advice(", or pass --skip_unreadable to go on")
         )
+
+    def __reduce__(self):
+        """Pickled by what it was made of: by its message alone it could not be made again."""
+        return type(self), (dict(self.reasons), self.media)
 
 
 def write_left_out(name: str, why: str, rows: pd.DataFrame) -> Path:

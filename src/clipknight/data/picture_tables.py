@@ -28,10 +28,11 @@ def has_pictures(path: Path) -> bool:
         return False  # the reader of tables says what is wrong with it
 
 
-def write_pictures(files: list[Path], columns: Columns, folder: Path) -> None:
-    """Write every picture below `folder`/images, and a table of their captions and splits. ValueError for no captions.
+def write_pictures(files: list[Path], columns: Columns, folder: Path, captioned: bool = True) -> None:
+    """Write every picture below `folder`/images, and a table of their captions and splits.
 
-    The split is a column's, or is in a file's name. A picture without caption is there to be predicted.
+    The split is a column's, or is in a file's name. A picture without caption is there to be predicted. ValueError for
+    a file without a column of captions, unless pictures need not be `captioned`.
     """
     (folder / "images").mkdir()
     written: dict[str, bytes] = {}
@@ -41,7 +42,7 @@ def write_pictures(files: list[Path], columns: Columns, folder: Path) -> None:
         table = csv.writer(handle, quoting=csv.QUOTE_ALL)
         table.writerow([columns.image, columns.caption, *([columns.split] if with_splits else [])])
         for file in files:
-            for number, (picture, name, captions, split) in enumerate(_rows(file, columns)):
+            for number, (picture, name, captions, split) in enumerate(_rows(file, columns, captioned)):
                 name = name or f"{file.stem}-{number:08d}"
                 name = name if suffix_of(name) in IMAGE_SUFFIXES else f"{name}.png"  # readers go by the content
                 name = _free_name(name, picture, written)
@@ -63,20 +64,21 @@ def _holds_pictures(kind: pa.DataType, name: str) -> bool:
     return name in IMAGE_NAMES and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _rows(file: Path, columns: Columns) -> Iterator[tuple[bytes, str, list[str], str]]:
+def _rows(file: Path, columns: Columns, captioned: bool) -> Iterator[tuple[bytes, str, list[str], str]]:
     """Bytes, file name, captions and split of each row that has a picture; "" for what is not given."""
     opened = pyarrow.parquet.ParquetFile(file)
     names, pictures = opened.schema_arrow.names, _picture_columns(opened.schema_arrow)
     picture = columns.image if columns.image in pictures else pictures[0]
     wanted = [columns.caption] if columns.caption != Columns.caption else [*CAPTION_NAMES, "captions"]
     caption = next((name for name in wanted if name in names), None)
-    if caption is None:
+    if caption is None and captioned:
         raise ValueError(f"{file} has pictures and no column {' or '.join(wanted)}: its columns are {a_few(names)}")
     split = [columns.split] if columns.split in names else []
-    for batch in opened.iter_batches(BATCH, columns=[picture, caption, *split]):
+    for batch in opened.iter_batches(BATCH, columns=[picture, *([caption] if caption else []), *split]):
         for row in batch.to_pylist():
             content = row[picture] if isinstance(row[picture], dict) else {"bytes": row[picture]}
-            said = row[caption] if isinstance(row[caption], list) else [row[caption]]
+            said = row[caption] if caption else None
+            said = said if isinstance(said, list) else [said]
             if not all(text is None or isinstance(text, str) for text in said):
                 raise ValueError(f"{file}: the column {caption!r} holds {shortened(said)}, no text")
             if content and content["bytes"]:

@@ -28,18 +28,34 @@ def fetched(url: str) -> Path:
     with one_at_a_time(folder):
         if not folder.is_dir():
             with waiting(f"copying {url}"), atomic_folder(folder, sync=False) as temporary:
-                _copy(url, temporary / name)
+                copy(url, temporary / name)
             print(f"{url}: copied to {folder}; delete that folder to copy it anew")
     return folder / name
 
 
-def _copy(url: str, to: Path) -> None:
+def files_at(url: str) -> list[str]:
+    """The URLs of the files in a remote folder, in order; of a file its own. OSError where it cannot be listed."""
+    store, place = _store(url)
+    try:
+        found = [place] if store.isfile(place) else sorted(store.find(place))
+    except Exception as error:  # each store has errors of its own
+        raise OSError(f"{url} cannot be listed: {shortened(error, 200)}") from error
+    return [store.unstrip_protocol(file) for file in found]
+
+
+def _store(url: str):
+    """fsspec's file system of a URL, and the place in it."""
     import fsspec
 
     try:
-        store, place = fsspec.url_to_fs(url)
+        return fsspec.url_to_fs(url)
     except ImportError as error:
         raise ValueError(f"{url}: {error}: {install('s3fs')}") from None
+
+
+def copy(url: str, to: Path) -> None:
+    """Copy a remote file, or a folder, to `to`. OSError, ValueError as of `fetched`."""
+    store, place = _store(url)
     try:
         if store.isfile(place):  # asked first: a web server would send all of it to be searched for links
             sizes = {place: store.size(place) or 0}

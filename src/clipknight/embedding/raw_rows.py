@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from clipknight.engines.workers import Work, results
+from clipknight.engines.workers import Work, results, stretches
 from clipknight.files import atomic_file, errors_name
 from clipknight.preparation import wanted_engine
 from clipknight.processes import (
@@ -25,8 +25,6 @@ from clipknight.processes import (
 from clipknight.waiting import progress_bar
 
 import numpy as np
-
-LEAST_ROWS, MOST_PARTS = 4096, 4096  # of a worker's part, unless there are few; of all parts, unless there are many
 
 
 class RowsOf(Work, Protocol):
@@ -51,12 +49,6 @@ class ToCompute:
 
     def batches(self, start: int, stop: int) -> Iterator[np.ndarray]:
         return self.rows_of(self.inputs[start:stop])
-
-    def parts(self) -> list[tuple[int, int]]:
-        """(start, stop) of what workers do at a time: whole batches, the same whatever the workers."""
-        size = max(min(len(self) // 64, LEAST_ROWS), len(self) // MOST_PARTS, 1)
-        size = -(-size // self.batch_size) * self.batch_size
-        return [(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
 
 def compute_rows(folder: Path, to_compute: ToCompute, label: str) -> None:
@@ -103,7 +95,7 @@ def _share_out(folder: Path, to_compute: ToCompute, label: str) -> None:
 def _by_workers(folder: Path, to_compute: ToCompute, label: str) -> None:
     """Have the engine compute the parts that are not there yet; each is written whole, then all are joined."""
     done = _whole_batches(_raw_file(folder, "rows"), len(to_compute), to_compute.batches, to_compute.batch_size)
-    parts = to_compute.parts()
+    parts = stretches(len(to_compute), to_compute.batch_size)
     names = [f"part_{start}_{stop}" for start, stop in parts]
     missing = [i for i, (_, stop) in enumerate(parts) if stop > done and not _raw_file(folder, names[i])]
     inputs = [to_compute.inputs[start:stop] for start, stop in parts]

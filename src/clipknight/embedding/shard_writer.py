@@ -31,6 +31,7 @@ class PartRecord:
     dtype: str
     sha256: str
     left_out: dict
+    meta: dict
 
 
 class ShardWriter:
@@ -61,14 +62,23 @@ class ShardWriter:
         return dict(self._records)
 
     def add(
-        self, name: str, ids: Sequence[str], vectors: np.ndarray, left_out: Mapping[str, str] | None = None
+        self,
+        name: str,
+        ids: Sequence[str],
+        vectors: np.ndarray,
+        left_out: Mapping[str, str] | None = None,
+        meta: Mapping | None = None,
     ) -> None:
-        """Write a part, which appears whole. ValueError as of `Embeddings`; `left_out` maps inputs to reasons."""
-        rows = Embeddings(np.asarray(ids, dtype=object), np.asarray(vectors, dtype=self.dtype), self.meta)
+        """Write a part, which appears whole. ValueError as of `Embeddings`.
+
+        `left_out` maps what has no row to the reason; `meta` is what is known of rows once there are some.
+        """
+        known = dict(meta or {})
+        rows = Embeddings(np.asarray(ids, dtype=object), np.asarray(vectors, dtype=self.dtype), self.meta | known)
         with atomic_folder(self.folder / "parts" / name) as temporary:
             rows.write_to(temporary, self.dtype)
             IdIndex.of(rows.ids).save(temporary / "index")
-            record = PartRecord(name, len(rows), rows.dim, self.dtype, _digest(temporary), dict(left_out or {}))
+            record = PartRecord(name, len(rows), rows.dim, self.dtype, _digest(temporary), dict(left_out or {}), known)
             text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
             (temporary / "part.json").write_text(text, encoding="utf-8")
         self._records[name] = record
@@ -86,8 +96,12 @@ class ShardWriter:
             raise ValueError(f"{self.folder} would have no row: nothing could be read")
         if len(dims := {record.dim for record in filled}) > 1:
             raise ValueError(f"the parts of {self.folder} have rows of {a_few(sorted(dims))} numbers: {self.remedy}")
+        if any(record.meta != filled[0].meta for record in filled):
+            raise ValueError(f"the parts of {self.folder} were not all made by the same: {self.remedy}")
+        left_out = sum(len(record.left_out) for record in records)
         each = tuple(Part(self.folder / "parts" / record.name, record.rows, self.remedy) for record in filled)
-        rows = ShardedEmbeddings(self.folder, each, dims.pop(), np.dtype(self.dtype), self.meta)
+        meta = self.meta | filled[0].meta
+        rows = ShardedEmbeddings(self.folder, each, dims.pop(), np.dtype(self.dtype), meta, left_out)
         with atomic_folder(self.folder / "index") as temporary:
             write_merged([part.index for part in each], temporary, lambda twice: _duplicates(rows, twice))
         self._write_manifest(rows, records)
@@ -99,7 +113,7 @@ class ShardWriter:
     def _write_manifest(self, rows: ShardedEmbeddings, records: Sequence[PartRecord]) -> None:
         """What is in `folder`, in one file; its parts list what was left out, it counts them."""
         parts = [{"name": r.name, "rows": r.rows, "sha256": r.sha256, "left_out": len(r.left_out)} for r in records]
-        manifest = {"rows": len(rows), "dim": rows.dim, "dtype": self.dtype, "meta": self.meta, "parts": parts}
+        manifest = {"rows": len(rows), "dim": rows.dim, "dtype": self.dtype, "meta": rows.meta, "parts": parts}
         with atomic_file(self.folder / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -111,6 +125,20 @@ class ShardWriter:
                 yield record
             else:
                 shutil.rmtree(file.parent)
+
+
+def make_way(folder: Path, overwrite: bool) -> None:
+    """Delete finished rows that are to be replaced. FileExistsError for those that stay, and for anything else there.
+
+    Parts that a killed command left stay, to be gone on with.
+    """
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if folder.exists() and not (folder.is_dir() and there <= OWN):
+        raise FileExistsError(f"{folder} is there and is no folder of rows in parts: choose another --out")
+    if MANIFEST in there and not overwrite:
+        raise FileExistsError(f"{folder} exists: pass --overwrite to replace it")
+    if MANIFEST in there:
+        shutil.rmtree(folder)
 
 
 def _digest(part: Path) -> str:

@@ -56,6 +56,7 @@ class ShardedEmbeddings:
     dim: int
     dtype: np.dtype
     meta: dict
+    left_out: int = 0  # of what was asked for, and has no row
 
     @classmethod
     def open(cls, folder: str | Path, fingerprint: str | None = None) -> "ShardedEmbeddings":
@@ -69,9 +70,10 @@ class ShardedEmbeddings:
         check_fingerprint(folder, manifest["meta"], fingerprint)
         parts = [part for part in manifest["parts"] if part["rows"]]
         each = tuple(Part(folder / "parts" / part["name"], part["rows"], remedy) for part in parts)
+        left_out = sum(part["left_out"] for part in manifest["parts"])
         if sum(part.rows for part in each) != manifest["rows"] or manifest["dtype"] not in DTYPES:
             raise ValueError(f"{folder / MANIFEST} contradicts itself: {remedy}")
-        return cls(folder, each, manifest["dim"], np.dtype(manifest["dtype"]), manifest["meta"])
+        return cls(folder, each, manifest["dim"], np.dtype(manifest["dtype"]), manifest["meta"], left_out)
 
     def __len__(self) -> int:
         return sum(part.rows for part in self.each)

@@ -10,19 +10,19 @@ from typing import Any
 from clipknight.engines.cluster import Shares, connect, shares_of
 from clipknight.engines.workers import Place, Work
 from clipknight.messages import shortened
-from clipknight.preparation import Engine, prepare_process
+from clipknight.preparation import Engine, prepare_process, wanted_backend
 
 ATTEMPTS = 3  # more at a part whose worker died: a picture that ends the process would end one worker after the other
-_started: dict[Shares, list] = {}  # this command's workers
+_started: dict[tuple, list] = {}  # this command's workers, by what they were started for
 
 
 class Worker:
     """Ray's actor: it holds one work, made ready by the first of its parts."""
 
-    def __init__(self, threads: int, place: Place):
+    def __init__(self, threads: int, place: Place, backend: str):
         import torch
 
-        prepare_process()
+        prepare_process(backend)
         torch.set_num_threads(threads)
         self.place, self.work, self.do = place, None, None
 
@@ -61,14 +61,14 @@ def _workers(shares: Shares, device: str) -> list:
     """The workers of the work before, or new ones: each takes seconds to start."""
     import ray
 
-    if shares not in _started:
+    place, backend = Place(device, shares.readers), wanted_backend()
+    if (kind := (shares, place, backend)) not in _started:
         _end_workers()
         print(shares, flush=True)
         options = {"num_gpus": 1} if shares.gpus else {"num_cpus": shares.threads}
         actor = ray.remote(Worker).options(max_restarts=-1, max_task_retries=ATTEMPTS, **options)
-        place = Place(device, shares.readers)
-        _started[shares] = [actor.remote(shares.threads, place) for _ in range(shares.workers)]
-    return _started[shares]
+        _started[kind] = [actor.remote(shares.threads, place, backend) for _ in range(shares.workers)]
+    return _started[kind]
 
 
 def _end_workers() -> None:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from clipknight.preparation import wanted_engine
 
+LEAST_ROWS, MOST_PARTS = 4096, 4096  # of a part, unless there are few rows; of all parts, unless there are many
+
 
 class Place(NamedTuple):
     """Where a worker is: the device it computes on, and how many processes read for it."""
@@ -39,3 +41,10 @@ def results(work: Work, parts: Sequence, numbers: Sequence[int], readers: int) -
     do = work.ready(Place(engine.device, readers))
     for number in numbers:
         yield number, do(parts[number])
+
+
+def stretches(rows: int, batch_size: int) -> list[tuple[int, int]]:
+    """(start, stop) of the parts of so many rows: whole batches, and the same whatever the workers."""
+    size = max(min(rows // 64, LEAST_ROWS), rows // MOST_PARTS, 1)
+    size = -(-size // batch_size) * batch_size
+    return [(start, min(start + size, rows)) for start in range(0, rows, size)]

@@ -1,11 +1,14 @@
 """Runs that predict, by kind: whatever gives a target embedding for any image can be a member of a blend."""
 
 import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.clip import encoders_loaded_once
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.engines.workers import Place
 from clipknight.training.runs import Run
 
 
@@ -39,6 +42,20 @@ def load_predictor(run: Run, device: str = "auto") -> Predictor:
         raise ValueError(f"run {run.name!r} predicts nothing; runs that do are of the kinds {', '.join(PREDICTORS)}")
     with encoders_loaded_once():  # the members of a blend often stand on the same ones
         return pkgutil.resolve_name(PREDICTORS[run.kind])(run, device)
+
+
+@dataclass(frozen=True)
+class OpenPredictor:
+    """For a worker: the predictions of the run in `folder`, on the worker's device."""
+
+    folder: str
+    batch_size: int
+    skip_unreadable: bool
+
+    def __call__(self, place: Place) -> Callable[[Dataset], Embeddings]:
+        predictor = load_predictor(Run.open(self.folder), place.device)
+        options = {"batch_size": self.batch_size, "workers": place.readers, "skip_unreadable": self.skip_unreadable}
+        return lambda dataset: predictor.predict(dataset, **options)
 
 
 def save_split_predictions(run: Run, dataset: Dataset, s) -> None:
