@@ -21,7 +21,7 @@ from clipknight.engines.workers import Place, results, stretches
 from clipknight.files import one_at_a_time
 from clipknight.messages import counted
 from clipknight.paths import caches_in
-from clipknight.waiting import progress_bar
+from clipknight.waiting import progress_bar, without_progress
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class PictureRows:
         kept = TemporaryDirectory(prefix="clipknight-")  # what is computed once: graphs for all parts, rows for one
 
         def of_part(part: Part) -> PartRows:
-            with part.opened() as dataset, caches_in(kept.name):
+            with part.opened() as dataset, caches_in(kept.name), without_progress():
                 rows = self._rows(rows_of, dataset)
             shutil.rmtree(Path(kept.name) / "embeddings", ignore_errors=True)
             return rows

@@ -35,12 +35,16 @@ def connect(address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     started = {} if address else {"num_cpus": CORES, "include_dashboard": False}
     quiet = {"log_to_driver": False, "logging_level": "error"}
-    try:
-        with waiting(f"joining the Ray cluster at {address}" if address else "starting Ray"):
-            ray.init(address or "local", runtime_env={"env_vars": _environment()}, **quiet, **started)
-    except Exception as error:  # Ray's own, grpc's, and those of sockets
-        where = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
-        raise OSError(f"{where} ({shortened(error, 200)}): `ray status` says what runs") from error
+    with waiting(f"joining the Ray cluster at {address}" if address else "starting Ray"):
+        for last in (bool(address), True):  # a start may take 30 seconds, too few on a busy machine
+            try:
+                ray.init(address or "local", runtime_env={"env_vars": _environment()}, **quiet, **started)
+                return
+            except Exception as error:  # Ray's own, grpc's, and those of sockets
+                ray.shutdown()
+                if last:
+                    where = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
+                    raise OSError(f"{where} ({shortened(error, 200)}): `ray status` says what runs") from error
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ class EngineSettings(DeviceSettings):
     engine: Literal[ENGINES] = without_effect("local", saved=False)
     """local (this process), or ray: workers on this machine, or on the cluster at --address (docs/scale.md)"""
     address: str = without_effect("", saved=False)
-    """with --engine ray: the cluster's, auto or host:6379 or ray://host:10001; by default Ray starts here and ends"""
+    """with --engine ray, on a machine of a cluster: auto, or its host:6379; by default Ray starts here and ends"""
 
     @property
     def where(self) -> Engine:
