@@ -6,6 +6,10 @@ import signal
 import sys
 
 import embed
+from clipknight.captioning import decoding_in_parts
+from clipknight.captioning.decoders import load_decoder
+from clipknight.captioning.decoding import Decoder
+from clipknight.captioning.knight import Knight
 from clipknight.data.datasets import read_dataset
 from clipknight.data.left_out import UnreadableMedia
 from clipknight.embedding import cache, raw_rows
@@ -23,6 +27,7 @@ from clipknight.preparation import Engine, prepare_process
 
 import numpy as np
 import pytest
+import tiny_models
 
 ray = pytest.importorskip("ray", reason='--engine ray needs an extra: pip install "clipknight[ray]"')
 
@@ -175,3 +180,22 @@ def test_archives_are_encoded_by_workers(coloured, tiny_clip, tmp_path):
     for (ids, vectors), (same_ids, same_vectors) in zip(by_workers.parts(), in_one.parts(), strict=True):
         assert ids.tolist() == same_ids.tolist()
         np.testing.assert_array_equal(vectors, same_vectors)
+
+
+def test_captions_are_decoded_by_workers_after_a_kill_too(outputs, tmp_path, by_ray, monkeypatch):
+    model, tokenizer = load_decoder(str(tiny_models.write_language_model(tmp_path / "gpt2", "gpt2")))
+    decoder = Decoder(Knight(model, 12), tokenizer, batch_size=4)
+    prefixes, written = np.random.default_rng(0).standard_normal((14, 3, 12)).astype(np.float32), []
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding_in_parts, "atomic_file", lambda path: _stop_at_the_third(path, written))
+        with pytest.raises(KeyboardInterrupt):
+            decoder.captions(prefixes, num_beams=3, max_new_tokens=6, count=2)
+    assert len(list((outputs / "embeddings" / "captions").glob("*.partial/*.json"))) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding_in_parts, "atomic_file", lambda path: _noted(path, written))
+        by_workers = decoder.captions(prefixes, num_beams=3, max_new_tokens=6, count=2)
+    assert sorted(written) == [f"{number}.json" for number in range(4)]
+    assert not list((outputs / "embeddings" / "captions").glob("*.partial"))
+    prepare_process()
+    assert by_workers == decoder.captions(prefixes, num_beams=3, max_new_tokens=6, count=2)
+    assert len(by_workers) == 28 and len(set(by_workers)) > 4

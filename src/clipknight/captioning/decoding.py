@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from clipknight.captioning.decoding_in_parts import Beams, captions_in_parts
 from clipknight.captioning.knight import Knight
+from clipknight.preparation import wanted_engine
 from clipknight.waiting import SHOWN_AFTER, progress_bar
 
 import numpy as np
@@ -48,16 +50,23 @@ class Decoder:
         self, prefixes: np.ndarray | GatheredRows, num_beams: int, max_new_tokens: int, count: int = 1
     ) -> list[str]:
         """`count` captions after each of `prefixes` (N, p, D): the best beams, (N·count) one after the other."""
-        beams = {"num_beams": max(num_beams, count), "max_new_tokens": max_new_tokens}
-        if count > 1:
-            beams["num_return_sequences"] = count
+        beams = Beams(max(num_beams, count), max_new_tokens, count)
+        if wanted_engine().name != "local":
+            return captions_in_parts(self, prefixes, beams)
+        return self.decoded(prefixes, beams)
+
+    def decoded(self, prefixes: np.ndarray | GatheredRows, beams: Beams) -> list[str]:
+        """The same by this process."""
+        options = {"num_beams": beams.num_beams, "max_new_tokens": beams.max_new_tokens}
+        if beams.count > 1:
+            options["num_return_sequences"] = beams.count
         texts: list[str] = []
         self.model.eval()
         with progress_bar(total=len(prefixes), desc="captions", delay=SHOWN_AFTER) as bar:
             for start in range(0, len(prefixes), self.batch_size):
                 vectors = self._on_device(prefixes[start : start + self.batch_size])
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                    tokens = self.model.generate(vectors, self.tokenizer.eos_token_id, **beams)
+                    tokens = self.model.generate(vectors, self.tokenizer.eos_token_id, **options)
                 texts += map(sentence, self.tokenizer.batch_decode(tokens, skip_special_tokens=True))
                 bar.update(len(vectors))
         return texts

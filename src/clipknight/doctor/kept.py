@@ -22,6 +22,7 @@ GRAPH = re.compile(r"[0-9a-f]{16}(-\w+)+")  # after a digest of weights, of its 
 FRAMES = re.compile(rf".*-{DIGEST}")
 DATASET = re.compile(rf"{DIGEST}-.+")
 BROKEN_OFF = re.compile(rf"\..*\.{DIGEST}\.(partial|old)(\..*)?")  # what a killed command leaves, see files.py
+BEGUN = re.compile(r".+\.f32|\d+\.json")  # rows, and captions, until all are there
 READABLE = "readable.parquet"
 
 
@@ -78,7 +79,7 @@ def _is_own_folder(name: str, folder: Path) -> bool:
     if name == "embeddings":
         from clipknight.embedding.embeddings import FILES  # late: a report needs no pandas
 
-        return bool(ROWS.fullmatch(folder.name)) and all(file in FILES or file.endswith(".f32") for file in inside)
+        return bool(ROWS.fullmatch(folder.name)) and all(file in FILES or BEGUN.fullmatch(file) for file in inside)
     if name == "graphs":
         return bool(GRAPH.fullmatch(folder.name)) and {*inside} <= {"model.onnx", "graph.json"}
     if name == "frames":
