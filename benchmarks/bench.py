@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,8 +68,11 @@ def measured(stages: list[type], folder: Path, s: Settings) -> str:
     from machine_limits import measure_limits
 
     limits = measure_limits(s.rounds)
-    spawn = multiprocessing.get_context("spawn")
-    with spawn.Pool(1, prepare, ("plain",)) as plain, spawn.Pool(1, prepare, ("ours",)) as ours:
+    one = {"max_workers": 1, "mp_context": multiprocessing.get_context("spawn"), "initializer": prepare}
+    with (
+        ProcessPoolExecutor(initargs=("plain",), **one) as plain,
+        ProcessPoolExecutor(initargs=("ours",), **one) as ours,
+    ):
         rows = []
         for stage in stages:
             print(f"{stage.name} ...", flush=True)
@@ -83,15 +87,15 @@ def row_of(stage: type, processes, folder: Path, quick: bool, rounds: int, limit
     """The stage's cells: its ways by turns, each in its process."""
     ways = {way: process for way, process in zip(WAYS, processes) if stage.written or way == "ours"}
     for way, process in ways.items():
-        process.apply(build, (stage, folder / f"{stage.__name__}-{way}", quick))
+        process.submit(build, stage, folder / f"{stage.__name__}-{way}", quick).result()
         if stage.warms_up:
-            process.apply(timed)
+            process.submit(timed).result()
     seconds = {way: [] for way in ways}
     for _ in range(rounds):
         for way, process in ways.items():
-            seconds[way].append(process.apply(timed))
+            seconds[way].append(process.submit(timed).result())
     medians = {way: statistics.median(measured) for way, measured in seconds.items()}
-    least, items = ways["ours"].apply(least_seconds, (limits,)), ways["ours"].apply(item_count)
+    least, items = ways["ours"].submit(least_seconds, limits).result(), ways["ours"].submit(item_count).result()
     plain = shown(medians["plain"], items, stage.unit) if stage.written else "–"
     ratio = f"{medians['plain'] / medians['ours']:.1f}" if stage.written else "–"
     ours, limit = (shown(measured, items, stage.unit) for measured in (medians["ours"], least))

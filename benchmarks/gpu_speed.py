@@ -146,6 +146,7 @@ def fine_tuning_step(
 def counted(tower: torch.nn.Module, pixels: torch.Tensor) -> int:
     """Operations of one forward pass; a multiplication and an addition count as two."""
     torch.backends.mha.set_fastpath_enabled(False)  # whose operations torch does not count
+    tower.requires_grad_(False)  # its counter stumbles over parameters that are inputs, as in SigLIP's pooling
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         tower(pixels)
     torch.backends.mha.set_fastpath_enabled(True)
