@@ -60,8 +60,8 @@ class Squares:
     def ready(self, place):
         def square(part):
             begun = self.folder / str(part)
-            attempts = int(begun.read_text()) + 1 if begun.exists() else 1
-            begun.write_text(str(attempts))
+            attempts = int(begun.read_text(encoding="utf-8")) + 1 if begun.exists() else 1
+            begun.write_text(str(attempts), encoding="utf-8")
             if part == self.deadly and attempts == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             if part < 0:
@@ -74,7 +74,7 @@ class Squares:
 def test_a_part_whose_worker_is_killed_is_done_again_and_given_once(by_ray, tmp_path):
     found = list(results(Squares(tmp_path, deadly=3), range(8), [0, 2, 3, 5, 7], 0))
     assert sorted(found) == [(i, i**2) for i in (0, 2, 3, 5, 7)]
-    attempts = {path.name: int(path.read_text()) for path in tmp_path.iterdir()}
+    attempts = {path.name: int(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()}
     assert attempts.pop("3") == 2 and set(attempts.values()) == {1}
 
 

@@ -94,15 +94,15 @@ def test_saved_and_loaded_predicts_the_same(two_kinds, tmp_path):
 def test_the_runs_predictor_asks_its_members(two_kinds, monkeypatch):
     members, targets, _ = two_kinds
     settings = make_dataclass("Settings", [])()
-    for name in ("a", "b"):
+    for name in ("gate_a", "gate_b"):
         Run.start(name, settings, "member")
-    run = Run.start("gated", settings, "gate", members=["a", "b"], weights=[0.5, 0.5])
+    run = Run.start("gated", settings, "gate", members=["gate_a", "gate_b"], weights=[0.5, 0.5])
     gate = fit_gate(members, targets, np.ones(ROWS))
     gate.save(run.folder / Gate.file)
 
     class Member:
         def __init__(self, run, device):
-            self.rows = members["ab".index(run.name)].astype(np.float32)
+            self.rows = members["ab".index(run.name[-1])].astype(np.float32)
 
         def predict(self, dataset, **options):
             return Embeddings([f"i{i}" for i in range(ROWS)], self.rows)

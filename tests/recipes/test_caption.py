@@ -5,7 +5,6 @@ from fractions import Fraction
 import train_maccap
 from caption import main
 from clipknight.captioning.captioner import Captioner, CaptionOptions, ImageVectors
-from clipknight.embedding import cache as embedding_cache
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.subregions import encode_subregions
@@ -174,7 +173,7 @@ def test_sub_regions_of_images_and_videos(maccap, media, colour_clip, monkeypatc
     np.testing.assert_allclose(regions[row], found.regions[0], atol=0.01)
     assert frames.shape == (1, 2, 16) and of_videos[1].shape == (1, 2, 3, 16)
     assert options == of_videos[0] == MacCap.options
-    monkeypatch.setattr(embedding_cache, "subregion_features", None)  # all is kept
+    monkeypatch.setattr("clipknight.embedding.subregions.subregion_features", None)  # all is kept
     again, _ = maccap(media, "--frames=2", "--max_tokens=0")
     pd.testing.assert_frame_equal(again, table)
 

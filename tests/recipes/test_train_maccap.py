@@ -7,7 +7,6 @@ from clipknight.captioning.captioner import CaptionOptions
 from clipknight.captioning.embedding_sources import encoder_space, open_source
 from clipknight.captioning.knight import load_knight
 from clipknight.data.datasets import read_dataset
-from clipknight.embedding import cache as embedding_cache
 from clipknight.embedding.clip import load_clip
 from clipknight.methods.registry import open_captioner
 from clipknight.scoring.caption_metrics import caption_scores
@@ -74,7 +73,7 @@ def test_what_a_run_leaves(maccap_run, colour_clip):
 def test_the_score_is_that_of_the_kept_epoch(maccap_run, coloured, monkeypatch):
     run, valid = Run.open(maccap_run), read_dataset(coloured).split("valid")
     captioner, source = open_captioner(run, device="cpu", precision="fp32"), open_source(run.settings["from_"], "cpu")
-    monkeypatch.setattr(embedding_cache, "subregion_features", None)  # they were kept
+    monkeypatch.setattr("clipknight.embedding.subregions.subregion_features", None)  # they were kept
     images = source.embeddings(valid, workers=0, regions=3)
     assert images.vectors.shape == (8, 16) and images.regions.shape == (8, 3, 16)
     texts = captioner.captions_by_id(images, CaptionOptions(4, 12))
