@@ -3,20 +3,35 @@
 import ast
 import functools
 import sys
-from itertools import takewhile
+from importlib.abc import InspectLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
+
+
+class _SettingsLoader(InspectLoader):
+    """Loads a recipe down to its first `if __name__ == "__main__"`."""
+
+    def __init__(self, recipe: Path):
+        self.recipe = recipe
+
+    def get_source(self, fullname: str) -> str:
+        source = self.recipe.read_text(encoding="utf-8")
+        first = next((node.lineno for node in ast.parse(source).body if _asks_for_main(node)), None)
+        return source if first is None else "\n".join(source.split("\n")[: first - 1])
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_source(fullname), str(self.recipe))
 
 
 @functools.cache
 def settings_part(recipe: Path) -> ModuleType:
     """The recipe down to its first `if __name__ == "__main__"`, as a module of its own: `Settings`, or `COMMANDS`."""
-    source = ast.parse(recipe.read_text(encoding="utf-8"), str(recipe))
-    source.body = list(takewhile(lambda node: not _asks_for_main(node), source.body))
-    module = ModuleType(f"{recipe.stem}'s settings", ast.get_docstring(source))
+    loader = _SettingsLoader(recipe)
+    module = module_from_spec(spec_from_loader(f"{recipe.stem}'s settings", loader))
     module.__file__ = str(recipe)
     sys.modules[module.__name__] = module  # where dataclasses and typing look up what a class is made with
-    exec(compile(source, str(recipe), "exec"), vars(module))
+    loader.exec_module(module)
     return module
 
 
