@@ -94,9 +94,9 @@ def encode_pictures(encoder: ClipEncoder, s: Settings) -> None:
     check_output("--out", s.out, (), s.images)
     out, start = Path(s.out), time.perf_counter()
     make_way(out, s.overwrite)
-    work = PictureRows(OpenEncoder(encoder, s.batch_size, s.skip_unreadable), s.skip_unreadable)
+    work = PictureRows(OpenEncoder(encoder), s.batch_size, s.skip_unreadable)
     made_by = {"encoder": encoder.name, "fingerprint": encoder.fingerprint("visual")}
-    rows = write_rows_of_pictures(s.images, work, out, made_by, s.batch_size, s.workers)
+    rows = write_rows_of_pictures(s.images, work, out, made_by, s.workers)
     print(f"{summary(rows)}, {time.perf_counter() - start:.0f} s -> {out}")
 
 

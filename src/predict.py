@@ -121,8 +121,8 @@ def predict_archives(run: Run, s: Settings) -> Path:
     check_output("--out", s.out, (), s.images, *run.files)
     out, start = Path(s.out), time.perf_counter()
     make_way(out, s.overwrite)
-    work = PictureRows(OpenPredictor(str(run.folder.absolute()), s.batch_size, s.skip_unreadable), s.skip_unreadable)
-    rows = write_rows_of_pictures(s.images, work, out, {"run": run.name}, s.batch_size, s.workers)
+    work = PictureRows(OpenPredictor(str(run.folder.absolute())), s.batch_size, s.skip_unreadable)
+    rows = write_rows_of_pictures(s.images, work, out, {"run": run.name}, s.workers)
     print(f"{summary(rows)}, {time.perf_counter() - start:.1f} s -> {out}")
     return out
 

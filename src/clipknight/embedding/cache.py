@@ -12,7 +12,7 @@ from clipknight.embedding.caption_encoding import ByClip, BySentenceGraph, BySen
 from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.graphs import Graph
-from clipknight.embedding.image_encoding import unit_rows, unscaled_rows
+from clipknight.embedding.image_encoding import unit_features, unscaled_features
 from clipknight.embedding.image_graph import by_backend
 from clipknight.embedding.sentence_graph import sentence_graph
 from clipknight.embedding.settings import MINILM
@@ -37,7 +37,7 @@ def image_embeddings(
     """
     images = CachedImages("images", dataset, cache)
     encoder = by_backend(encoder, len(dataset), images.are_kept)
-    return images.embeddings(encoder, unit_rows, batch_size, workers, skip_unreadable)
+    return images.embeddings(encoder, unit_features, batch_size, workers, skip_unreadable)
 
 
 def unscaled_embeddings(
@@ -51,7 +51,7 @@ def unscaled_embeddings(
     """The same at the length that the tower gives them: what a classifier's layer takes."""
     images = CachedImages("unscaled", dataset, cache)
     encoder = by_backend(encoder, len(dataset), images.are_kept)
-    return images.embeddings(encoder, unscaled_rows, batch_size, workers, skip_unreadable)
+    return images.embeddings(encoder, unscaled_features, batch_size, workers, skip_unreadable)
 
 
 def subregion_embeddings(

@@ -51,12 +51,12 @@ class ImageRows:
         return of_part
 
 
-def unit_rows(encoder: ClipEncoder, pixels: torch.Tensor) -> np.ndarray:
+def unit_features(encoder: ClipEncoder, pixels: torch.Tensor) -> np.ndarray:
     """(B, D) image embeddings of length 1."""
     return encoder.encode_pixels(pixels)
 
 
-def unscaled_rows(encoder: ClipEncoder, pixels: torch.Tensor) -> np.ndarray:
+def unscaled_features(encoder: ClipEncoder, pixels: torch.Tensor) -> np.ndarray:
     """(B, D) image embeddings at the length that the tower gives them."""
     return encoder.encode_unscaled(pixels)
 
@@ -67,7 +67,7 @@ def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 
     Several processes share the images out; each of them gets all rows.
     """
     start, stop = stretches_of(len(paths), batch_size)[process_index()]
-    own = ImageRows(encoder, unit_rows, batch_size, workers)(paths[start:stop])
+    own = ImageRows(encoder, unit_features, batch_size, workers)(paths[start:stop])
     vectors = np.concatenate(of_all_processes(list(own)))
     if np.isnan(vectors[:, 0]).any():
         raise unreadable_or_nan([paths[i] for i in np.flatnonzero(np.isnan(vectors[:, 0]))])

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -39,13 +40,15 @@ class PartRows(NamedTuple):
 
 @dataclass(frozen=True)
 class PictureRows:
-    """The work: `open_rows` gives, for a worker, what makes rows of a dataset's images."""
+    """The work: `open_rows` gives, for a worker, what makes rows of a dataset's images, with these options."""
 
-    open_rows: Callable[[Place], Callable[[Dataset], Embeddings]]
-    skip_unreadable: bool = False
+    open_rows: Callable[[Place], Callable[..., Embeddings]]
+    batch_size: int
+    skip_unreadable: bool
 
     def ready(self, place: Place) -> Callable[[Part], PartRows]:
-        rows_of = self.open_rows(place)
+        options = {"batch_size": self.batch_size, "workers": place.readers, "skip_unreadable": self.skip_unreadable}
+        rows_of = partial(self.open_rows(place), **options)
         kept = TemporaryDirectory(prefix="clipknight-")  # what is computed once: graphs for all parts, rows for one
 
         def of_part(part: Part) -> PartRows:
@@ -79,23 +82,17 @@ class OpenEncoder:
     """For a worker: an encoder's embeddings of images, on the worker's device."""
 
     encoder: ClipEncoder
-    batch_size: int
-    skip_unreadable: bool
 
-    def __call__(self, place: Place) -> Callable[[Dataset], Embeddings]:
-        encoder = replace(self.encoder, device=pick_device(place.device))
-        options = {"batch_size": self.batch_size, "workers": place.readers, "skip_unreadable": self.skip_unreadable}
-        return lambda dataset: image_embeddings(encoder, dataset, **options)
+    def __call__(self, place: Place) -> Callable[..., Embeddings]:
+        return partial(image_embeddings, replace(self.encoder, device=pick_device(place.device)))
 
 
-def write_rows_of_pictures(
-    source: str, work: PictureRows, out: Path, made_by: dict, batch_size: int, readers: int
-) -> ShardedEmbeddings:
+def write_rows_of_pictures(source: str, work: PictureRows, out: Path, made_by: dict, readers: int) -> ShardedEmbeddings:
     """Do `work` for each part of `source` that is not in `out` yet; `made_by` names what makes the rows.
 
     FileNotFoundError where there are no pictures; ValueError for parts in `out` of other pictures, or made by another.
     """
-    parts = picture_parts(source, lambda count: stretches(count, batch_size))
+    parts = picture_parts(source, lambda count: stretches(count, work.batch_size))
     with one_at_a_time(out):
         writer = ShardWriter(out, {**made_by, "source": source, "listing": listing_digest(parts)})
         missing = [number for number, part in enumerate(parts) if part.name not in writer.finished]

@@ -49,13 +49,9 @@ class OpenPredictor:
     """For a worker: the predictions of the run in `folder`, on the worker's device."""
 
     folder: str
-    batch_size: int
-    skip_unreadable: bool
 
-    def __call__(self, place: Place) -> Callable[[Dataset], Embeddings]:
-        predictor = load_predictor(Run.open(self.folder), place.device)
-        options = {"batch_size": self.batch_size, "workers": place.readers, "skip_unreadable": self.skip_unreadable}
-        return lambda dataset: predictor.predict(dataset, **options)
+    def __call__(self, place: Place) -> Callable[..., Embeddings]:
+        return load_predictor(Run.open(self.folder), place.device).predict
 
 
 def save_split_predictions(run: Run, dataset: Dataset, s) -> None:
