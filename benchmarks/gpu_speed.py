@@ -19,13 +19,14 @@ from clipknight.devices import PRECISIONS
 from clipknight.errors import user_errors
 from clipknight.settings import parse
 from clipknight.training.learning_rates import IMAGENET_RATES, WEB_RATES, tower_groups
+from clipknight.training.state import freeze_batch_norm
 
 import open_clip
 import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from tower_steps import FREEZE_BELOW, WEIGHT_DECAY, fine_tuning_step, in_precision
 
-FREEZE_BELOW, WEIGHT_DECAY = 0.15, 0.05  # defaults of train_a.py
 MATRIX = 8192
 BACKWARD = 3  # operations of a step in which all layers learn, where those of the forward pass are 1
 
@@ -88,7 +89,7 @@ def row(model: str, name: str, peak: float, s: Settings, compiled: bool = False)
     pixels = pixels[: s.batch_size // 4].clone(memory_format=torch.channels_last)
     for freeze_below in (FREEZE_BELOW, 0.0):
         torch.cuda.reset_peak_memory_stats()
-        step = fine_tuning_step(model, pixels, precision, freeze_below, compiled)
+        step = step_of(model, pixels, precision, freeze_below, compiled)
         seconds = median_seconds(step, s.rounds)
         cells += [f"{len(pixels) / seconds:,.0f}", f"{torch.cuda.max_memory_allocated() / 2**30:.1f}"]
     operations *= BACKWARD * len(pixels) / s.batch_size
@@ -110,37 +111,15 @@ def random_tower(model: str) -> tuple[torch.nn.Module, int]:
     return tower.to("cuda", memory_format=torch.channels_last), int(size)
 
 
-def in_precision(tower: Callable, pixels: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
-    with torch.autocast("cuda", precision, enabled=precision != torch.float32):
-        return tower(pixels)
-
-
-def fine_tuning_step(
+def step_of(
     model: str, pixels: torch.Tensor, precision: torch.dtype, freeze_below: float, compiled: bool
 ) -> Callable[[], None]:
-    """Forward, backward and AdamW towards random unit targets."""
+    """A step of fine-tuning a new tower of this architecture."""
     tower, _ = random_tower(model)
     lr, layer_decay = WEB_RATES if model.startswith("ViT") else IMAGENET_RATES
     groups = tower_groups(tower, lr, layer_decay, freeze_below, WEIGHT_DECAY)
-    optimizer = torch.optim.AdamW(groups, fused=True)
-    scaler = torch.amp.GradScaler("cuda", enabled=precision == torch.float16)
-    tower.train()
-    for module in tower.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
-    forward = torch.compile(tower) if compiled else tower
-    width = in_precision(tower, pixels[:1], precision).shape[-1]
-    targets = torch.nn.functional.normalize(torch.randn(len(pixels), width, device="cuda"), dim=-1)
-
-    def step() -> None:
-        predictions = in_precision(forward, pixels, precision)
-        loss = 1 - torch.nn.functional.cosine_similarity(predictions.float(), targets).mean()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    freeze_batch_norm(tower.train())
+    return fine_tuning_step(torch.compile(tower) if compiled else tower, groups, pixels, precision)
 
 
 def counted(tower: torch.nn.Module, pixels: torch.Tensor) -> int:

@@ -28,8 +28,7 @@ import open_clip
 import torch
 from machine_measures import hardware, peak_mib
 from open_clip.transform import PreprocessCfg
-
-FREEZE_BELOW, WEIGHT_DECAY = 0.15, 0.05  # defaults of train_a.py
+from tower_steps import FREEZE_BELOW, WEIGHT_DECAY, fine_tuning_step
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def row(model: str, precision: str, batch_size: int, rounds: int) -> str:
     cells = [model, precision, f"{weights:.1f}", f"{images / batch_size:.2f}", f"{captions / batch_size:.2f}"]
     cells += [f"{beside:.0f}", f"{peak_mib() / 1024:.1f}"]
     for freeze_below in (FREEZE_BELOW, 0.0):
-        step = fine_tuning_step(encoder, pixels, freeze_below)
+        step = step_of(encoder, pixels, freeze_below)
         cells += [f"{best_seconds(step, rounds) / batch_size:.2f}", f"{peak_mib() / 1024:.1f}"]
     return f"| {' | '.join(cells)} |"
 
@@ -96,25 +95,12 @@ def random_encoder(model: str, precision: str) -> ClipEncoder:
     return encoder.at_size(int(size)) if size else encoder
 
 
-def fine_tuning_step(encoder: ClipEncoder, pixels: torch.Tensor, freeze_below: float) -> Callable[[], None]:
-    """Forward, backward and AdamW on the image tower, drawn to random unit targets."""
-    visual = encoder.visual
-    visual.requires_grad_(True)
+def step_of(encoder: ClipEncoder, pixels: torch.Tensor, freeze_below: float) -> Callable[[], None]:
+    """A step of fine-tuning the encoder's image tower."""
+    encoder.visual.requires_grad_(True)
     rates = tower_rates(encoder, None, None)
-    groups = tower_groups(visual, rates["lr_vision"], rates["layer_decay"], freeze_below, WEIGHT_DECAY)
-    optimizer = torch.optim.AdamW(groups, fused=True)
-    width = encoder.encode_pixels(pixels[:1]).shape[1]
-    targets = torch.nn.functional.normalize(torch.randn(len(pixels), width), dim=-1)
-
-    def step() -> None:
-        with torch.autocast("cpu", encoder.precision, enabled=encoder.precision != torch.float32):
-            predictions = encoder.features(pixels)
-        loss = 1 - torch.nn.functional.cosine_similarity(predictions.float(), targets).mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    groups = tower_groups(encoder.visual, rates["lr_vision"], rates["layer_decay"], freeze_below, WEIGHT_DECAY)
+    return fine_tuning_step(encoder.features, groups, pixels, encoder.precision)
 
 
 def best_seconds(work: Callable, rounds: int) -> float:

@@ -14,14 +14,19 @@ from machine_limits import Limits, median_seconds, timed
 LIBRARIES = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); import clipknight, torch, open_clip, transformers"
 
 
-class Help(Stage):
-    name, unit, items = "until `--help` or a typo is answered", "", 1
-    written = "a script that imports torch, open_clip and transformers first"
-    bound_by = "Python's own start"
-    is_long, warms_up = True, False
+class Command(Stage):
+    """One command, which writes below `folder`."""
+
+    unit, items, is_long, warms_up = "", 1, True, False
 
     def __init__(self, folder: Path, quick: bool):
         self.folder = folder
+
+
+class Help(Command):
+    name = "until `--help` or a typo is answered"
+    written = "a script that imports torch, open_clip and transformers first"
+    bound_by = "Python's own start"
 
     def plain(self) -> None:
         run(["-c", LIBRARIES], self.folder)
@@ -33,14 +38,10 @@ class Help(Stage):
         return median_seconds(lambda: run(["-c", ""], self.folder))
 
 
-class FirstCaption(Stage):
-    name, unit, items = "`caption.py photo.jpg`, with the starter's four models", "", 1
+class FirstCaption(Command):
+    name = "`caption.py photo.jpg`, with the starter's four models"
     written = ""
     bound_by = "importing torch, open_clip and transformers' GPT-2"
-    is_long, warms_up = True, False
-
-    def __init__(self, folder: Path, quick: bool):
-        self.folder = folder
 
     def ours(self) -> None:
         photo = ROOT / "docs" / "pictures" / "photographer.jpg"
