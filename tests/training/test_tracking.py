@@ -1,6 +1,8 @@
 """What a tracker is told of a training, and that the training does not depend on it."""
 
 import importlib.util
+import sys
+from types import SimpleNamespace
 
 from clipknight.training import settings
 from clipknight.training.runs import Run
@@ -21,8 +23,8 @@ class Noted:
 
     told = []
 
-    def __init__(self, name, **options):
-        self.told.append(("began", {"name": name, **options}, None))
+    def __init__(self, place, /, **options):
+        self.told.append(("began", {"place": place, **options}, None))
 
     def start(self):
         pass
@@ -48,7 +50,7 @@ def told(monkeypatch):
 def test_every_step_and_every_epoch(told, tmp_path):
     state = a_state(tmp_path, track="auto")
     rates = train(state)
-    assert told[0][1] == {"name": "tensorboard", "logging_dir": str(tmp_path), "purge_step": 1}
+    assert told[0][1] == {"place": "tensorboard", "logging_dir": str(tmp_path), "purge_step": 1}
     steps = [(values["rate"], step) for kind, values, step in told if "batch_loss" in values]
     assert steps == [(pytest.approx(rate), step) for step, rate in enumerate(rates, 1)]
     losses = [values["batch_loss"] for _, values, _ in told if "batch_loss" in values]
@@ -96,6 +98,65 @@ def test_which_tracker(monkeypatch):
     assert tracker_named("auto") == tracker_named("none") == ""
     with pytest.raises(ValueError, match="the tracker wandb needs a package that is not installed: pip install wandb"):
         ResumableSettings(run="a", track="wandb")
+
+
+def stand_in(monkeypatch, mode="online", login=lambda prompt: True):
+    """A package wandb that has these."""
+    wandb = SimpleNamespace(
+        setup=lambda: SimpleNamespace(settings=SimpleNamespace(mode=mode)),
+        login=login,
+        errors=SimpleNamespace(Error=ConnectionError),
+    )
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(settings, "find_spec", lambda name: name)
+    settings.check_account.cache_clear()
+
+
+def unreachable(prompt):
+    raise ConnectionError("the server did not answer")
+
+
+@pytest.mark.parametrize(
+    "login, message",
+    [
+        (lambda prompt: prompt, "no account of Weights & Biases is set on this machine: type wandb login once, or set"),
+        (unreachable, "is not reached .the server did not answer.: type wandb login once, or set WANDB_MODE=offline"),
+        (lambda: True, "needs wandb 0.31 or newer: pip install --upgrade wandb"),
+    ],
+)
+def test_an_account_is_asked_for_in_a_line_before_the_work(monkeypatch, login, message):
+    stand_in(monkeypatch, login=login)
+    with pytest.raises(ValueError, match=message):
+        ResumableSettings(run="a", track="wandb")
+    stand_in(monkeypatch, "offline", login)
+    assert ResumableSettings(run="a", track="wandb").track == "wandb"
+    ResumableSettings(run="a", track="tensorboard")
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_other_trackers_are_told_the_same(name, told, monkeypatch, tmp_path):
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, name, Noted)
+    (tmp_path / "settings.yaml").write_text("seed: 0", encoding="utf-8")
+    rates = train(a_state(tmp_path, track=name))
+    began = told[0][1]
+    assert began["config"] == {"seed": 0} and not began["name"].startswith("/")
+    assert began.get("dir") == (str(tmp_path) if name == "wandb" else None)
+    assert [values["rate"] for _, values, _ in told if "rate" in values] == [pytest.approx(rate) for rate in rates]
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_the_packages_themselves_keep_it_on_this_machine(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read as it is imported
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    monkeypatch.setattr(settings, "find_spec", importlib.util.find_spec)
+    (tmp_path / "settings.yaml").write_text("seed: 0", encoding="utf-8")
+    followed = Tracking(Run(tmp_path), name, 0)
+    followed.log({"loss": 0.5}, 1)
+    followed.show({str(tmp_path / "gone.png"): "a caption"}, 1)
+    followed.finish()
+    (picture,) = (tmp_path / name).rglob("*.png")
+    assert Image.open(picture).width == SIDE
 
 
 def test_tensorboard_reads_it(monkeypatch, tmp_path):

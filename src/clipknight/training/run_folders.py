@@ -13,7 +13,7 @@ import filelock
 
 TENSORBOARD = "tensorboard"  # the folder that TensorBoard reads
 # All that a run writes: what else lies in its folder is never touched.
-OWN = ("settings.yaml", "metrics.jsonl", "scores.csv", "README.md", "last", "best", "predictions", TENSORBOARD)
+OWN = ("settings.yaml", "metrics.jsonl", "scores.csv", "README.md", "last", "best", "predictions", TENSORBOARD, "wandb")
 LONGEST_NAME = 200
 ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')  # letters that some system's files cannot have, or a terminal shows badly
 _claimed: dict[Path, filelock.FileLock] = {}

@@ -1,11 +1,13 @@
 """Groups of settings that training scripts share: of a run, of going on with it, of fine-tuning an image tower."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
 from clipknight.devices import PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import OFFLINE, KeptDataSettings, SkippingSettings
+from clipknight.messages import shortened
 from clipknight.ranges import Degrees, Few, Name, PositiveCount, PositiveFew, PositiveShare, Rate, Share, ShareBelowOne
 from clipknight.settings import resolved, without_effect
 
@@ -20,6 +22,23 @@ def tracker_named(track: str) -> str:
     if track in TRACKERS:
         raise ValueError(f"the tracker {track} needs a package that is not installed: pip install {track}")
     return ""
+
+
+@cache
+def check_account() -> None:
+    """ValueError where Weights & Biases takes no run: wandb itself would ask for an account, and wait."""
+    import wandb
+
+    if wandb.setup().settings.mode in ("offline", "dryrun", "disabled"):
+        return
+    remedy = "type wandb login once, or set WANDB_MODE=offline, which keeps the run on this machine"
+    try:
+        if not wandb.login(prompt=False):
+            raise ValueError(f"no account of Weights & Biases is set on this machine: {remedy}")
+    except TypeError as error:
+        raise ValueError("--track wandb needs wandb 0.31 or newer: pip install --upgrade wandb") from error
+    except wandb.errors.Error as error:
+        raise ValueError(f"Weights & Biases is not reached ({shortened(error, 160)}): {remedy}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +61,11 @@ class ResumableSettings(RunSettings):
     """optimizer steps between two saves of last/"""
     track: Literal["auto", "none", *TRACKERS] = without_effect("auto")
     """where the training can be followed: tensorboard (in outputs/<run>/tensorboard), wandb (sends it to Weights &
-    Biases), trackio; auto: tensorboard where it is installed"""
+    Biases), trackio (on this machine); auto: tensorboard where it is installed"""
 
     def __post_init__(self):
-        tracker_named(self.track)  # refused before minutes of work
+        if tracker_named(self.track) == "wandb":  # refused before minutes of work
+            check_account()
 
 
 @dataclass(frozen=True, kw_only=True)

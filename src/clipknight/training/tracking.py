@@ -36,7 +36,9 @@ class Tracking:
         if self.name == "tensorboard":  # which forgets what came after the last save
             self.tracker = tracker(TENSORBOARD, logging_dir=str(run.folder), purge_step=steps + 1)
         else:
-            self.tracker = tracker(PROJECT, name=run.name, config=dict(run.settings))
+            folder = {"dir": str(run.folder)} if self.name == "wandb" else {}  # trackio keeps all runs in one place
+            name = str(Path(run.name).relative_to(Path(run.name).anchor))  # which trackio makes a path of
+            self.tracker = tracker(PROJECT, name=name, config=dict(run.settings), **folder)
         try:
             self.tracker.start()
         except ImportError as error:
