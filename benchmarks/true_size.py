@@ -91,7 +91,8 @@ def random_encoder(model: str, precision: str) -> ClipEncoder:
     cfg = PreprocessCfg(**open_clip.get_model_preprocess_cfg(clip))
     device = torch.device("cpu")
     reduced = pick_precision(precision, device)
-    encoder = ClipEncoder(architecture, architecture, clip, cfg, None, True, True, precision=reduced)
+    parts = {"model": clip, "preprocess_cfg": cfg, "tokenizer": None, "precision": reduced}
+    encoder = ClipEncoder(name=architecture, root=architecture, **parts, joint=True, projected=True)
     return encoder.at_size(int(size)) if size else encoder
 
 

@@ -62,11 +62,12 @@ from clipknight.embedding.cells import sample
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.index_choice import resolved_index
-from clipknight.ensemble.knn import PAPER_NEIGHBORS, DistanceWeightedKNN
+from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.knn_on_disk import fit_on_disk, in_parts
 from clipknight.ensemble.predictors import save_split_predictions
 from clipknight.ensemble.saved_knn import load_knn, save_knn
 from clipknight.ensemble.views import check_sizes
+from clipknight.ensemble.weighted_neighbors import PAPER_NEIGHBORS
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 

@@ -1,7 +1,9 @@
+import gc
 import os
 import subprocess
 import sys
 
+from clipknight.errors import early, user_errors
 from clipknight.paths import ROOT
 
 PROGRAM = """
@@ -42,3 +44,19 @@ def test_importing_changes_nothing_of_the_process_and_main_does():
     if sys.platform == "linux":
         leaving, keeping = map(int, faults[0].split())
         assert keeping < 50 < leaving
+
+
+def test_what_is_imported_is_never_looked_through_for_garbage():
+    @user_errors
+    def main(argv):
+        return gc.isenabled(), gc.get_freeze_count() > 0
+
+    early(lambda argv: None)
+    assert not gc.isenabled()
+    try:
+        assert main([]) == (True, True)
+        gc.unfreeze()
+        assert main([]) == (True, False)  # nothing was imported since
+    finally:
+        gc.enable()
+        gc.unfreeze()

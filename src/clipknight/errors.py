@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 
 from clipknight.messages import as_typed, cut, script_has
+from clipknight.preparation import imports_begin, imports_end
 from clipknight.settings import parse
 from clipknight.waiting import clear_wait, show_wait
 
@@ -45,6 +46,7 @@ def user_errors(main: Callable) -> Callable:
     @functools.wraps(main)
     def wrapped(argv=None):
         clear_wait()
+        imports_end()
         try:
             return copy_context().run(main, argv)  # what it chooses for itself ends with it
         except KeyboardInterrupt:
@@ -85,6 +87,7 @@ def early(parse_words: Callable) -> None:
     """Have the process's own words parsed for the answers that need no more than that; then say what is waited for."""
     user_errors(parse_words)()
     show_wait("loading torch and the libraries that build on it, a few seconds each time")
+    imports_begin()
 
 
 def install(package: str) -> str:

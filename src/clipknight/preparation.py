@@ -7,6 +7,7 @@ encoding and training up to twice as fast (benchmarks/encoding_speed.py), for a 
 
 import ctypes
 import functools
+import gc
 import os
 import sys
 import warnings
@@ -51,6 +52,21 @@ def prepare_process(backend: str = "torch", engine: Engine = LOCAL) -> None:
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
+
+
+def imports_begin() -> None:
+    """Look for no garbage while parts are imported: there is none, and looking takes a sixth of the time."""
+    gc.disable()
+
+
+def imports_end() -> None:
+    """Look for garbage again after `imports_begin`, but never among what was imported.
+
+    At the end of a command Python would go through all of it, for a second and a half.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def wanted_backend() -> str:

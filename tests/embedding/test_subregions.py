@@ -33,6 +33,11 @@ GRIDS = {"vit": (4, 4), "vit_avg": (4, 4), "resnet": (3, 3), "resnet_one_head": 
 GRIDS |= {"convnext": (5, 5), "timm_vit": (10, 10), "timm_vit_latent": (10, 10)}
 
 
+def encoder_of(name: str, model, cfg) -> ClipEncoder:
+    parts = {"model": model, "preprocess_cfg": cfg, "tokenizer": None}
+    return ClipEncoder(name=name, root=name, **parts, joint=True, projected=True)
+
+
 @pytest.fixture(scope="module")
 def tower():
     """A random CLIP of 16 numbers a row with one of TOWERS, built once each."""
@@ -51,7 +56,7 @@ def tower():
                     if part in ("attnpool.q_proj.weight", "attnpool.k_proj.weight"):
                         parameter.data *= 20  # attention far from even
             cfg = PreprocessCfg(size=TOWERS[name]["image_size"], mean=(0.5,) * 3, std=(0.5,) * 3)
-            made[name] = ClipEncoder(name, name, model, cfg, None, joint=True, projected=True)
+            made[name] = encoder_of(name, model, cfg)
         return made[name]
 
     return get
@@ -234,7 +239,7 @@ def test_a_trunk_with_channels_last(tower):
     layers = {"depths": (1, 1), "num_heads": (1, 2), "embed_dim": 8, "window_size": 2}
     model.visual.trunk = SwinTransformer(img_size=32, num_classes=0, **layers)
     model.visual.head = torch.nn.Linear(16, 16)
-    encoder = ClipEncoder("swin", "swin", model, PreprocessCfg(size=32), None, joint=True, projected=True)
+    encoder = encoder_of("swin", model, PreprocessCfg(size=32))
     found = subregion_features(encoder, pictures(encoder), 5, temperature=1e-6)
     with torch.no_grad():
         maps = model.visual.trunk.forward_features(pictures(encoder))
@@ -260,7 +265,7 @@ def test_more_regions_than_cells(tower):
 def test_patches_that_a_latent_query_mixes_are_refused():
     cfg = VIT | {"attentional_pool": True, "attn_pooler_heads": 2}
     model = open_clip.CLIP(embed_dim=16, vision_cfg=cfg, text_cfg=TEXT)
-    encoder = ClipEncoder("coca", "coca", model, PreprocessCfg(size=64), None, joint=True, projected=True)
+    encoder = encoder_of("coca", model, PreprocessCfg(size=64))
     with pytest.raises(ValueError, match="'coca' have no known way into the joint space"):
         subregion_features(encoder, pictures(encoder), 2)
 

@@ -61,8 +61,8 @@ def test_members_that_stand_on_one_encoder_load_it_once(old_runs, tiny_clip, mon
     file = old_runs / "twins" / "run.json"
     file.write_text(file.read_text(encoding="utf-8").replace('"old/a"', '"old/twin"'), encoding="utf-8")
     loaded = []
-    load = clip._load_clip
-    monkeypatch.setattr(clip, "_load_clip", lambda *words: loaded.append(words) or load(*words))
+    load = clip._load
+    monkeypatch.setattr(clip, "_load", lambda *words: loaded.append(words) or load(*words))
     first, second = load_predictor(Run.open("old/twins"), "cpu").members.values()
     assert first.encoder.model is second.encoder.model and len(loaded) == 1
     assert clip.load_clip(str(tiny_clip), "cpu") is not clip.load_clip(str(tiny_clip), "cpu")  # either may be trained

@@ -27,7 +27,7 @@ def test_saved_and_loaded_predicts_the_same(data, index, tmp_path):
     knn = DistanceWeightedKNN(n_neighbors=np.int64(12), delta=1e-3, index=index).fit(keys, values)
     save_knn(knn, tmp_path / "knn")
     loaded = load_knn(tmp_path / "knn")
-    assert loaded.get_params() == knn.get_params()
+    assert loaded.parameters == knn.get_params()
     np.testing.assert_array_equal(loaded.predict(queries), knn.predict(queries))
     if index == "exact":  # an approximate search may not meet the zero row
         whole = loaded.kneighbors(queries, 600)[0]
@@ -41,7 +41,7 @@ def test_saved_and_loaded_predicts_the_same(data, index, tmp_path):
     again = load_knn(tmp_path / "knn")
     np.testing.assert_array_equal(again.predict(queries), knn.predict(queries))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(knn)).predict(queries), knn.predict(queries))
-    with pytest.raises(ValueError, match="24 features"):
+    with pytest.raises(ValueError, match="24 numbers each"):
         loaded.predict(queries[:, :7])
 
 

@@ -6,11 +6,11 @@ Both can ask a caption index for neighbours, as long as the index holds captions
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import image_embeddings, subregion_embeddings
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.settings import MINILM
 from clipknight.ensemble.predictors import PREDICTORS, Predictor, load_predictor
@@ -20,6 +20,9 @@ from clipknight.training.runs import Run, run_folder
 
 import torch
 
+if TYPE_CHECKING:
+    from clipknight.embedding.clip_encoder import ClipEncoder
+
 
 @dataclass(frozen=True)
 class EmbeddingSource:
@@ -28,7 +31,7 @@ class EmbeddingSource:
     name: str
     space: list[str]
     run: Run | None = None  # a run that predicts; else `encoder` embeds
-    encoder: ClipEncoder | None = None
+    encoder: "ClipEncoder | None" = None
     device: str = "auto"
 
     def embeddings(
@@ -111,7 +114,7 @@ def fitting_source(source: EmbeddingSource, run: Run) -> EmbeddingSource:
     return source
 
 
-def encoder_space(encoder: ClipEncoder) -> list[str]:
+def encoder_space(encoder: "ClipEncoder") -> list[str]:
     """The space of an encoder's captions, the same in every precision: machines differ in what "auto" is."""
     if encoder.captions_are_targets:
         return ["target", MINILM]

@@ -3,28 +3,31 @@
 import functools
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipknight.data.datasets import Dataset
 from clipknight.devices import pick_precision
 from clipknight.embedding.backends import MANY_CAPTIONS, backend_for, precision_of
 from clipknight.embedding.cached_embeddings import CachedCaptions, CachedImages
 from clipknight.embedding.caption_encoding import ByClip, BySentenceGraph, BySentences, CaptionRows
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.embedding.graphs import Graph
+from clipknight.embedding.image_encoder import ImageEncoder
 from clipknight.embedding.image_encoding import unit_features, unscaled_features
 from clipknight.embedding.image_graph import by_backend
 from clipknight.embedding.sentence_graph import sentence_graph
 from clipknight.embedding.settings import MINILM
-from clipknight.embedding.subregions import whole_and_regions
 
 import torch
+
+if TYPE_CHECKING:
+    from clipknight.embedding.clip_encoder import ClipEncoder
 
 CAPTION_CHUNK = 4096  # captions between two writes; sorted by length inside
 
 
 def image_embeddings(
-    encoder: ClipEncoder,
+    encoder: ImageEncoder,
     dataset: Dataset,
     cache: str | Path | None = None,
     batch_size: int = 64,
@@ -41,7 +44,7 @@ def image_embeddings(
 
 
 def unscaled_embeddings(
-    encoder: ClipEncoder,
+    encoder: ImageEncoder,
     dataset: Dataset,
     cache: str | Path | None = None,
     batch_size: int = 64,
@@ -55,7 +58,7 @@ def unscaled_embeddings(
 
 
 def subregion_embeddings(
-    encoder: ClipEncoder,
+    encoder: ImageEncoder,
     dataset: Dataset,
     regions: int,
     cache: str | Path | None = None,
@@ -67,6 +70,7 @@ def subregion_embeddings(
 
     UnreadableMedia as above; ValueError for more regions than the encoder sees cells.
     """
+    from clipknight.embedding.subregions import whole_and_regions  # takes open_clip, which takes seconds to import
 
     encode = functools.partial(whole_and_regions, regions=regions)
     images = CachedImages(f"subregions{regions}", dataset, cache)
@@ -74,7 +78,7 @@ def subregion_embeddings(
 
 
 def caption_embeddings(
-    encoder: ClipEncoder, dataset: Dataset, cache: str | Path | None = None, batch_size: int = 256
+    encoder: "ClipEncoder", dataset: Dataset, cache: str | Path | None = None, batch_size: int = 256
 ) -> Embeddings:
     """Unit CLIP caption embeddings (M, D), the keys of the joint space, by caption id. `dataset`: or a Corpus."""
     captions = CachedCaptions("keys", encoder.name, dataset, cache)

@@ -15,8 +15,8 @@ from clipknight.data.datasets import Dataset
 from clipknight.data.images import may_be_scaled
 from clipknight.embedding.cached_rows import cached
 from clipknight.embedding.caption_encoding import CaptionRows
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.image_encoder import ImageEncoder
 from clipknight.embedding.image_encoding import ImageRows
 from clipknight.embedding.raw_rows import ToCompute
 
@@ -33,7 +33,7 @@ class CachedImages:
 
     def embeddings(
         self,
-        encoder: ClipEncoder,
+        encoder: ImageEncoder,
         encode: Callable,
         batch_size: int,
         workers: int,
@@ -47,7 +47,7 @@ class CachedImages:
         meta = {"encoder": encoder.name, "fingerprint": fingerprint, "of": self.of, "dataset": self.dataset.name}
         return cached(folder, self.dataset.ids, to_compute, meta, self.paths, skip_unreadable, parts)
 
-    def are_kept(self, encoder: ClipEncoder) -> bool:
+    def are_kept(self, encoder: ImageEncoder) -> bool:
         """Whether this encoder's rows are there already."""
         return self.folder(encoder.name, encoder.fingerprint("visual")).is_dir()
 

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from clipknight.devices import pick_device
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.graphs import Graph
 from clipknight.embedding.sentence_graph import SentenceGraph, sentence_graph
 from clipknight.engines.workers import Place
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from clipknight.embedding.clip_encoder import ClipEncoder
 
 
 class CaptionEncoder(Protocol):
@@ -44,7 +46,7 @@ class CaptionRows:
 class ByClip:
     """A CLIP's own embeddings of captions."""
 
-    encoder: ClipEncoder
+    encoder: "ClipEncoder"
 
     def __call__(self, captions: list[str]) -> np.ndarray:
         return self.encoder.encode_captions(captions)

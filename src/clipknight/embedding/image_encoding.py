@@ -8,7 +8,7 @@ from socket import gethostname
 from clipknight.data.images import UnreadableImage, read_image
 from clipknight.devices import pick_device
 from clipknight.embedding.cached_rows import unreadable_or_nan
-from clipknight.embedding.clip_encoder import ClipEncoder
+from clipknight.embedding.image_encoder import ImageEncoder
 from clipknight.embedding.image_graph import run_by
 from clipknight.engines.workers import Place
 from clipknight.processes import of_all_processes, process_index, stretches_of
@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 class ImageRows:
     """What computes rows of images: `encode` gives those of a batch of pixels (B, 3, H, W) by `encoder`."""
 
-    encoder: ClipEncoder
-    encode: Callable[[ClipEncoder, torch.Tensor], np.ndarray]
+    encoder: ImageEncoder
+    encode: Callable[[ImageEncoder, torch.Tensor], np.ndarray]
     batch_size: int
     workers: int
 
@@ -51,17 +51,17 @@ class ImageRows:
         return of_part
 
 
-def unit_features(encoder: ClipEncoder, pixels: torch.Tensor) -> np.ndarray:
+def unit_features(encoder: ImageEncoder, pixels: torch.Tensor) -> np.ndarray:
     """(B, D) image embeddings of length 1."""
     return encoder.encode_pixels(pixels)
 
 
-def unscaled_features(encoder: ClipEncoder, pixels: torch.Tensor) -> np.ndarray:
+def unscaled_features(encoder: ImageEncoder, pixels: torch.Tensor) -> np.ndarray:
     """(B, D) image embeddings at the length that the tower gives them."""
     return encoder.encode_unscaled(pixels)
 
 
-def encode_images(encoder: ClipEncoder, paths: Sequence[str], batch_size: int = 64, workers: int = 2) -> np.ndarray:
+def encode_images(encoder: ImageEncoder, paths: Sequence[str], batch_size: int = 64, workers: int = 2) -> np.ndarray:
     """Unit image embeddings (N, D), not cached: for an encoder that is still in training. UnreadableMedia.
 
     Several processes share the images out; each of them gets all rows.

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clipknight.embedding.backends import MANY_IMAGES, backend_for, checked_graph, precision_of
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.graphs import Graph
+from clipknight.embedding.image_encoder import ImageEncoder
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 COMPARED = 8  # pictures on which a graph is compared with torch
 
 
-def by_backend(encoder: ClipEncoder, rows: int, has_rows: Callable[[ClipEncoder], bool]) -> ClipEncoder:
+def by_backend(encoder: ImageEncoder, rows: int, has_rows: Callable[[ImageEncoder], bool]) -> ImageEncoder:
     """`encoder` as the backend runs it that is wanted for so many images; `has_rows` tells whether they are kept."""
 
     def graph(backend: str) -> Graph:
@@ -24,7 +24,7 @@ def by_backend(encoder: ClipEncoder, rows: int, has_rows: Callable[[ClipEncoder]
     return run_by(chosen, encoder)
 
 
-def run_by(backend: str, encoder: ClipEncoder) -> ClipEncoder:
+def run_by(backend: str, encoder: ImageEncoder) -> ImageEncoder:
     """The encoder as that backend runs it. Its graph is made, or read, by the first call."""
     if backend == "torch":
         return encoder
@@ -33,7 +33,7 @@ def run_by(backend: str, encoder: ClipEncoder) -> ClipEncoder:
     return other
 
 
-def image_graph(encoder: ClipEncoder) -> Graph:
+def image_graph(encoder: ImageEncoder) -> Graph:
     """The graph of the tower for the encoder's backend, which mirrors nothing. NotAGraph."""
     fingerprint = replace(encoder, mirrored=False).fingerprint("visual")
     pixels = soft_pixels(COMPARED, encoder.image_size)
@@ -44,7 +44,7 @@ def image_graph(encoder: ClipEncoder) -> Graph:
 class ImageTower(nn.Module):
     """An encoder's image tower: pixels (B, 3, H, W) -> image embedding (B, D), not unit."""
 
-    def __init__(self, encoder: ClipEncoder):
+    def __init__(self, encoder: ImageEncoder):
         super().__init__()
         self.projected, self.model = encoder.projected, encoder.model
 

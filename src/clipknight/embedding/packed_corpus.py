@@ -39,5 +39,7 @@ def read_packed_corpus(folder: Path, share: float, seed: int) -> tuple[Corpus, n
     if tensors["vectors"].dtype != torch.float32:
         rows = unit(rows)  # fewer bits lost the length 1
     corpus = Corpus(notes["corpus"], captions)
+    if share == 1:
+        return corpus, rows
     kept = corpus.share(share, seed)
     return kept, rows[captions["caption_id"].isin(kept.captions["caption_id"]).to_numpy()]

@@ -7,13 +7,16 @@ lite1), whose package holds that layer. Of a CLIP with a joint space it is the e
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipknight.data.text_files import read_text
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.packaged_clip import PACKAGED, packaged_classifier
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from clipknight.embedding.clip_encoder import ClipEncoder
 
 CHUNK_ROWS = 4096  # images whose probabilities are held at a time
 
@@ -37,7 +40,7 @@ class Recogniser:
         return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def classifier(encoder: ClipEncoder) -> Recogniser:
+def classifier(encoder: "ClipEncoder") -> Recogniser:
     """The classifier of a packaged tower. ValueError for any other encoder, which knows no class by name."""
     root = encoder.root.partition("@")[0]
     if root not in PACKAGED or encoder.projected:
@@ -48,7 +51,7 @@ def classifier(encoder: ClipEncoder) -> Recogniser:
     return Recogniser(*packaged_classifier(root), of_unit=False)
 
 
-def zero_shot(encoder: ClipEncoder, concepts: Sequence[str], prompt: str) -> Recogniser:
+def zero_shot(encoder: "ClipEncoder", concepts: Sequence[str], prompt: str) -> Recogniser:
     """A CLIP as the classifier of `concepts` (Radford et al. 2021, section 3.1). ValueError without a joint space."""
     if not encoder.joint:
         raise ValueError(f"encoder {encoder.name!r} has no joint space to recognise words in: use train_clip.py first")

@@ -14,8 +14,8 @@ from clipknight.data.left_out import UnreadableMedia
 from clipknight.data.picture_parts import Part, listing_digest, picture_parts
 from clipknight.devices import pick_device
 from clipknight.embedding.cache import image_embeddings
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.embedding.image_encoder import ImageEncoder
 from clipknight.embedding.shard_writer import ShardWriter
 from clipknight.embedding.shards import ShardedEmbeddings
 from clipknight.engines.workers import Place, results, stretches
@@ -81,7 +81,7 @@ def _named(reasons: dict[str, str], dataset: Dataset) -> dict[str, str]:
 class OpenEncoder:
     """For a worker: an encoder's embeddings of images, on the worker's device."""
 
-    encoder: ClipEncoder
+    encoder: ImageEncoder
 
     def __call__(self, place: Place) -> Callable[..., Embeddings]:
         return partial(image_embeddings, replace(self.encoder, device=pick_device(place.device)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import unscaled_embeddings
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip import load_image_encoder
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.embedding.recognition import CHUNK_ROWS, Recogniser
 from clipknight.files import atomic_folder
@@ -82,7 +82,9 @@ class ConceptsPredictor:
 
     def __init__(self, run, device: str = "auto"):
         settings = run.settings
-        self.encoder = load_clip(run.part(settings["encoder"]), device, settings["precision"], settings["features"])
+        self.encoder = load_image_encoder(
+            run.part(settings["encoder"]), device, settings["precision"], settings["features"]
+        )
         if not self.encoder.is_version("visual", run.info["encoder_fingerprint"]):
             raise ValueError(f"run {run.name!r} was made with another version of {settings['encoder']!r}: {AGAIN}")
         self.concepts = Concepts.from_folder(run.folder / "best")

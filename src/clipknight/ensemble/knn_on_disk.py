@@ -7,8 +7,8 @@ from clipknight.embedding.embeddings import CHUNK_ROWS
 from clipknight.embedding.row_parts import RowParts
 from clipknight.ensemble.disk_index import build_on_disk
 from clipknight.ensemble.index_choice import choose_index
-from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.settings import ON_DISK
+from clipknight.ensemble.weighted_neighbors import WeightedNeighbors
 
 import numpy as np
 
@@ -16,8 +16,8 @@ PART_ROWS = 2**18
 
 
 def fit_on_disk(
-    knn: DistanceWeightedKNN, keys: Sequence[np.ndarray], values: Sequence[np.ndarray], folder: Path
-) -> DistanceWeightedKNN:
+    knn: WeightedNeighbors, keys: Sequence[np.ndarray], values: Sequence[np.ndarray], folder: Path
+) -> WeightedNeighbors:
     """Fit `knn` to the parts of its keys (n, d) and values (n, t), memory-mapped arrays; `folder` gets its index.
 
     The same predictions as from `fit` but for the rounding of keys that are stored in 16 bits. ValueError for keys

@@ -4,10 +4,10 @@ import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipknight.data.datasets import Dataset
-from clipknight.embedding.clip import load_clip
-from clipknight.embedding.clip_encoder import ClipEncoder
+from clipknight.embedding.clip import load_image_encoder
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.ensemble.heads import make_head
 from clipknight.ensemble.settings import HEADS
@@ -20,11 +20,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from clipknight.embedding.clip_encoder import ClipEncoder
+
 
 class ModelA(nn.Module):
     """`tower` (the encoder's CLIP without its text) and `head`: pixels (B, 3, H, W) -> (B, target_dim), not unit."""
 
-    def __init__(self, encoder: ClipEncoder, head: nn.Module):
+    def __init__(self, encoder: "ClipEncoder", head: nn.Module):
         super().__init__()
         self.visual, self.head = encoder.visual, head
         self.projected = encoder.projected
@@ -40,7 +43,7 @@ class ModelA(nn.Module):
         """What learns faster than the tower: the head, and a timm tower's projection where it is used."""
         return [self.head, self.visual.head] if self.projected and hasattr(self.visual, "head") else [self.head]
 
-    def as_encoder(self, encoder: ClipEncoder) -> ClipEncoder:
+    def as_encoder(self, encoder: "ClipEncoder") -> "ClipEncoder":
         """`encoder` with this model's tower; captions have no place in its space any more."""
         model = copy.copy(encoder.model)  # shares everything else
         model._modules = {**encoder.model._modules, "visual": self.visual}
@@ -59,7 +62,7 @@ def apply_head(head: nn.Module, image_embeddings: np.ndarray, batch_size: int = 
     return unit(np.concatenate(parts))
 
 
-def save_model_a(encoder: ClipEncoder, head: nn.Module, description: dict, folder: Path) -> None:
+def save_model_a(encoder: "ClipEncoder", head: nn.Module, description: dict, folder: Path) -> None:
     """Write the tower and the head; `description` is the head's, see `head_description`."""
     encoder.save(folder)
     with atomic_file(folder / "head.safetensors") as temporary:
@@ -75,7 +78,8 @@ class ModelAPredictor:
         best = run.folder / "best"
         if not (best / "head.json").is_file():
             raise FileNotFoundError(f"{best} has no head: the run {run.name!r} has not finished its first stage")
-        self.encoder = load_clip(str(run.folder), device, run.settings["precision"])  # as Model B on this tower
+        folder, precision = str(run.folder), run.settings["precision"]  # as Model B on this tower
+        self.encoder = load_image_encoder(folder, device, precision)
         remedy = f"train it again by src/train_a.py --run {run.name} --overwrite"
         types = {"head": (str,), "dim": (int,), "target_dim": (int,), "dropout": (int, float)}
         description = read_description(best / "head.json", remedy, **types)

@@ -1,7 +1,7 @@
 """Model B: the distance-weighted KNN regressor on an encoder's embeddings (Che et al. 2023, section 3.4)."""
 
 from clipknight.data.datasets import Dataset
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip import load_image_encoder
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.ensemble.saved_knn import load_knn
 from clipknight.ensemble.views import image_predictions
@@ -12,7 +12,9 @@ class ModelBPredictor:
 
     def __init__(self, run, device: str = "auto"):
         settings = run.settings
-        self.encoder = load_clip(run.part(settings["encoder"]), device, settings["precision"], settings["features"])
+        self.encoder = load_image_encoder(
+            run.part(settings["encoder"]), device, settings["precision"], settings["features"]
+        )
         fitted = run.info["encoder_fingerprint"]
         if not self.encoder.is_version("visual", fitted):
             raise ValueError(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.embeddings import Embeddings
-from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.ensemble.saved_knn import load_knn
+from clipknight.ensemble.weighted_neighbors import WeightedNeighbors
 from clipknight.files import atomic_file
 from clipknight.saved_files import read_tensors
 from clipknight.training.runs import Run
@@ -39,7 +39,7 @@ class RefinedPredictor:
         return refined(self.knn, rows, self.shift, self.name)
 
 
-def refined(knn: DistanceWeightedKNN, rows: Embeddings, shift: np.ndarray | float, run: str) -> Embeddings:
+def refined(knn: WeightedNeighbors, rows: Embeddings, shift: np.ndarray | float, run: str) -> Embeddings:
     """`rows` (N, target_dim) of a source less `shift`, each as the mean of the captions near, for the run so named."""
     return Embeddings(rows.ids, knn.predict(rows.vectors - shift), {"run": run})
 

@@ -12,8 +12,8 @@ from clipknight.embedding.embeddings import DTYPES
 from clipknight.embedding.row_parts import RowParts
 from clipknight.embedding.stored_rows import restored_rows, stored_rows
 from clipknight.ensemble.disk_index import INDEX, index_files, read_on_disk
-from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.neighbor_search import comparable
+from clipknight.ensemble.weighted_neighbors import WeightedNeighbors
 from clipknight.files import atomic_folder
 from clipknight.packs import place_in_pack
 from clipknight.saved_files import read_array, read_description, read_tensors
@@ -21,16 +21,14 @@ from clipknight.saved_files import read_array, read_description, read_tensors
 import faiss
 import numpy as np
 from safetensors.numpy import save_file
-from sklearn.utils.validation import check_is_fitted
 
 PACKED = "knn.safetensors"
 SHARED = "knn.json"  # names the file of a pack whose vectors are keys and values
 REMEDY = "fit it again, as src/train_b.py --overwrite does"
 
 
-def save_knn(knn: DistanceWeightedKNN, folder: str | Path) -> None:
+def save_knn(knn: WeightedNeighbors, folder: str | Path) -> None:
     """Write what `load_knn` reads into `folder`, which appears whole. ValueError where a function gives the weights."""
-    check_is_fitted(knn)
     if callable(knn.weights):
         raise ValueError("weights is a function, which a folder cannot hold: use 'inverse' or 'uniform'")
     with atomic_folder(folder) as temporary:
@@ -41,19 +39,19 @@ def save_knn(knn: DistanceWeightedKNN, folder: str | Path) -> None:
             np.save(temporary / "values.npy", knn.values_)
             if knn.index_ is not None:
                 faiss.write_index(knn.index_, str(temporary / INDEX))
-        params = knn.get_params() | {"index": knn.index_kind_}
+        params = knn.parameters | {"index": knn.index_kind_}
         text = json.dumps(params, indent=1, default=lambda number: number.item())
         (temporary / "params.json").write_text(text, encoding="utf-8")
 
 
-def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
+def load_knn(folder: str | Path, remedy: str = REMEDY) -> WeightedNeighbors:
     """Read what `save_knn` wrote, or a pack holds of it. Errors: those of `saved_files`."""
     folder = Path(folder)
     types = {"index": (str,), "index_params": (dict, type(None)), "n_neighbors": (int, type(None))}
     params = read_description(folder / "params.json", remedy, **types)
-    if unknown := set(params) - set(DistanceWeightedKNN().get_params()):
+    if unknown := set(params) - set(WeightedNeighbors().parameters):
         raise ValueError(f"{folder / 'params.json'} has unknown parameters {sorted(unknown)[:3]}: {remedy}")
-    knn = DistanceWeightedKNN(**params)
+    knn = WeightedNeighbors(**params)
     knn.check_parameters()
     arrays = _arrays(folder, knn.metric, remedy)
     index = None if knn.index == "exact" else _read_index(folder, arrays[0].shape, remedy)
@@ -62,7 +60,7 @@ def load_knn(folder: str | Path, remedy: str = REMEDY) -> DistanceWeightedKNN:
 
 
 def pack_arrays(
-    knn: DistanceWeightedKNN, folder: Path, bits: int = 32, there: tuple[str, np.ndarray] = ("", np.empty(0))
+    knn: WeightedNeighbors, folder: Path, bits: int = 32, there: tuple[str, np.ndarray] = ("", np.empty(0))
 ) -> None:
     """Write keys, and values unless they are the keys, as one safetensors, in so many bits a number.
 
@@ -81,7 +79,7 @@ def pack_arrays(
     save_file(tensors, folder / PACKED)
 
 
-def _save_parts(knn: DistanceWeightedKNN, folder: Path) -> None:
+def _save_parts(knn: WeightedNeighbors, folder: Path) -> None:
     """Write each part of keys and values as it is stored, and copy the index from where it was built."""
     rows = {"keys": knn.keys_.parts}
     if any(a is not b for a, b in zip(knn.keys_.parts, knn.values_.parts)):

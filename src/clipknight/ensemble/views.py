@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import image_embeddings
-from clipknight.embedding.clip_encoder import ClipEncoder
 from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.embedding.image_encoder import ImageEncoder
 
 import numpy as np
 
 
 def image_predictions(
-    encoder: ClipEncoder,
+    encoder: ImageEncoder,
     tell: Callable[[np.ndarray], np.ndarray],
     dataset: Dataset,
     flip_tta: bool = False,
@@ -41,7 +41,7 @@ def check_sizes(sizes: Sequence[int]) -> None:
         raise ValueError(f"--tta_sizes {min(sizes)} is no image size: pixels a side, 32 or more")
 
 
-def views(encoder: ClipEncoder, flip_tta: bool, tta_sizes: Sequence[int]) -> Iterator[ClipEncoder]:
+def views(encoder: ImageEncoder, flip_tta: bool, tta_sizes: Sequence[int]) -> Iterator[ImageEncoder]:
     """The encoder as it is, mirrored if wanted, and the same at each of the other sizes."""
     for size in (None, *tta_sizes):
         sized = encoder.at_size(size) if size else encoder

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatchmethod
 
-from clipknight.embedding.clip_encoder import ClipEncoder
+from clipknight.embedding.image_encoder import ImageEncoder
 from clipknight.embedding.image_graph import ImageTower
 from clipknight.ensemble.bands import BandPredictor
 from clipknight.ensemble.blending import BlendPredictor
 from clipknight.ensemble.concepts import Concepts, ConceptsPredictor
 from clipknight.ensemble.gate import LEAST_LENGTH, Gate, GatePredictor
-from clipknight.ensemble.knn import PAPER_NEIGHBORS, DistanceWeightedKNN
 from clipknight.ensemble.model_a import ModelAPredictor
 from clipknight.ensemble.model_b import ModelBPredictor
 from clipknight.ensemble.predictors import Predictor
 from clipknight.ensemble.refined import RefinedPredictor
+from clipknight.ensemble.weighted_neighbors import PAPER_NEIGHBORS, WeightedNeighbors
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class _Parts:
 
     def __init__(self):
         self.towers: dict[str, nn.Module] = {}
-        self.encoder: ClipEncoder | None = None
+        self.encoder: ImageEncoder | None = None
 
     @singledispatchmethod
     def rows(self, predictor) -> nn.Module:
@@ -98,7 +98,7 @@ class _Parts:
         encoders += [replace(predictor.encoder, mirrored=True)] if predictor.flip_tta else []
         return [self._tower(encoder, predictor.name) for encoder in encoders]
 
-    def _tower(self, encoder: ClipEncoder, run: str) -> str:
+    def _tower(self, encoder: ImageEncoder, run: str) -> str:
         """The name of the encoder's tower; its weights are its name."""
         first = self.encoder = self.encoder or encoder
         if encoder.preprocess_cfg != first.preprocess_cfg:
@@ -152,7 +152,7 @@ class NeighbourMean(nn.Module):
     It is fp32 throughout: 1 - cos is known to 1e-7, whose sixth power is nothing beside delta.
     """
 
-    def __init__(self, knn: DistanceWeightedKNN, run: str):
+    def __init__(self, knn: WeightedNeighbors, run: str):
         super().__init__()
         if knn.index != "exact" or knn.metric != "cosine" or knn.weights != "inverse":
             raise ValueError(
