@@ -124,6 +124,7 @@ def test_openvino_too(exported, ensemble, image_run, pictures, predicted, tmp_pa
 def test_eight_bits_are_near_and_their_loss_is_printed(onnx, ensemble, pictures, tmp_path, monkeypatch, capsys):
     out = export.main([*words(run="export/a", out=tmp_path / "out", images=pictures, count=24), "--int8"])
     assert "onnx, int8: cosine 0.9" in (printed := capsys.readouterr().out) and "on 12 pictures" in printed
+    assert "percentile" not in printed  # nothing of ONNX Runtime's own
     assert sorted(file.name for file in out.iterdir()) == ["model.onnx", "preprocessing.json"]
     rows = by_the_example(out, pictures, monkeypatch)
     wanted = load_predictor(Run.open("export/a"), "cpu").predict(image_folder(pictures), workers=0).vectors
