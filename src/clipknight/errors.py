@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from contextvars import copy_context
 
-from clipknight.messages import as_typed, cut, script_has
+from clipknight.messages import as_typed, commands_are, cut, script_has
+from clipknight.paths import IN_CHECKOUT, recipes
 from clipknight.preparation import imports_begin, imports_end
 from clipknight.settings import parse
 from clipknight.waiting import clear_wait, show_wait
@@ -65,6 +66,22 @@ def user_errors(main: Callable) -> Callable:
         finally:
             clear_wait()
             script_has(None)
+
+    return wrapped
+
+
+def public_errors(function: Callable) -> Callable:
+    """Have errors name commands that are there, for Python programs too: of the wheel alone, no src/*.py."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except EXPECTED as error:
+            if not IN_CHECKOUT:
+                commands_are(recipes())
+            error.args = tuple(as_typed(part) if isinstance(part, str) else part for part in error.args)
+            raise
 
     return wrapped
 

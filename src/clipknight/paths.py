@@ -16,6 +16,11 @@ OUTPUTS, CACHE = "CLIPKNIGHT_OUTPUTS", "CLIPKNIGHT_CACHE"
 _caches: ContextVar[str] = ContextVar("caches", default="")  # where `caches_in` has them
 
 
+def recipes() -> dict[str, Path]:
+    """The files of the commands by their names."""
+    return {file.stem: file for file in sorted(RECIPES.glob("*.py"))}
+
+
 def outputs() -> Path:
     """The folder of all that commands make; the environment variable CLIPKNIGHT_OUTPUTS names another."""
     return Path(os.environ.get(OUTPUTS) or ROOT / "outputs").absolute()

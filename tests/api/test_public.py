@@ -3,6 +3,7 @@
 import re
 
 import clipknight
+from clipknight import errors, messages
 from clipknight.api import loading
 from clipknight.paths import ROOT
 
@@ -18,6 +19,16 @@ def test_all_that_is_public_is_there_and_nothing_else():
         assert getattr(clipknight, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'clipknight' has no attribute 'laod'"):
         _ = clipknight.laod
+
+
+def test_its_errors_name_commands_that_are_there(monkeypatch, tmp_path):
+    (tmp_path / "pack.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="make it again by src/pack.py$"):
+        clipknight.load(tmp_path)
+    monkeypatch.setattr(errors, "IN_CHECKOUT", False)
+    monkeypatch.setattr(messages, "_recipe", None)
+    with pytest.raises(ValueError, match="make it again by clipknight pack$"):
+        clipknight.load(tmp_path)
 
 
 def example(document: str) -> str:

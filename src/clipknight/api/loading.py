@@ -9,11 +9,13 @@ from pathlib import Path
 from clipknight.api.model import Model
 from clipknight.captioning.embedding_sources import source_for, source_of_run
 from clipknight.ensemble.predictors import PREDICTORS
+from clipknight.errors import public_errors
 from clipknight.paths import STARTER
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 
 
+@public_errors
 def load(
     name: str | Path = "starter",
     *,

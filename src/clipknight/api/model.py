@@ -17,6 +17,7 @@ from clipknight.data.left_out import UnreadableMedia
 from clipknight.data.videos import is_video
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.ensemble.predictors import Predictor
+from clipknight.errors import public_errors
 from clipknight.messages import shortened
 from clipknight.methods.instruction_model import InstructionModel
 from clipknight.methods.question_answering import answered, as_captions, chosen
@@ -45,6 +46,7 @@ class Model:
     workers: int = 0
     language_model: str = "smollm2"
 
+    @public_errors
     def predict(self, images: Images, *, skip_unreadable: bool = False, progress: bool = True) -> Embeddings:
         """The predicted embedding of each image's caption, as predict.py has it.
 
@@ -61,6 +63,7 @@ class Model:
 
         return concatenate(self._of_each_batch(images_to_predict(images), predictions, skip_unreadable, progress))
 
+    @public_errors
     def caption(
         self,
         images: Images,
@@ -97,6 +100,7 @@ class Model:
         table = pd.DataFrame(rows, columns=["image", "caption", "confidence"][: len(rows[0])])
         return table.astype({"image": "str", "caption": "str"})
 
+    @public_errors
     def explain(self, image: Input, *, concepts: int = 3) -> Explanation:
         """An image's caption with the captions nearest to it, what each member says, and concepts if one knows some."""
         captioner, predictor = self.captioner, self.predictor if self.source.run else None
@@ -109,6 +113,7 @@ class Model:
             known = recognised_concepts(predictor, dataset, concepts)
             return Explanation(name, text, nearest_captions(near), members, known, media.confidences(rows).get(name))
 
+    @public_errors
     def answer(
         self, image: Input, question: str, *, choices: Sequence[str] = (), captions: int = 5, max_tokens: int = 10
     ) -> str:

@@ -25,6 +25,7 @@ from clipknight.data.names import positions
 from clipknight.data.settings import Columns
 from clipknight.data.sources import present, source_of
 from clipknight.data.table_layouts import SAMPLE, submission_ids
+from clipknight.errors import public_errors
 from clipknight.messages import a_few, advice
 
 import numpy as np
@@ -135,6 +136,7 @@ class Dataset:
         return f"{self.name} ({self.layout}): {len(self):,} {self.media}s ({parts}), {len(self.captions):,} captions"
 
 
+@public_errors
 def read_dataset(
     folder: str | Path,
     columns: Columns = Columns(),
