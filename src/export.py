@@ -48,7 +48,7 @@ if __name__ == "__main__":
 from clipknight.data.datasets import image_folder
 from clipknight.data.images import read_image
 from clipknight.embedding.image_graph import COMPARED, soft_pixels
-from clipknight.ensemble.predictors import load_predictor
+from clipknight.ensemble.predictors import load_predictor, predicting_run
 from clipknight.files import atomic_folder, check_replaceable
 from clipknight.output_names import check_output
 from clipknight.packing.exported import PREPROCESSING, write_exported
@@ -66,7 +66,7 @@ def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process()
     check_calibration(s)
-    run = Run.open(s.run)
+    run = predicting_run(Run.open(s.run))
     out = Path(s.out) if s.out else outputs() / "exported" / Path(s.run).name
     check_output("--out", out, (), s.images, *run.files)
     check_replaceable(out, PREPROCESSING, "exported run", s.overwrite)

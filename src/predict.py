@@ -23,7 +23,7 @@ class Settings(EngineSettings, WorkerSettings, BackendSettings):
     """Settings of predict.py"""
 
     run: Name = "ensemble"
-    """name of the run: outputs/<run>"""
+    """name of the run: outputs/<run>; of one that captions, such as starter, the run that it has its embeddings from"""
     images: str = of_own_meaning("")
     """folder of images, searched with its subfolders; or archives (tar, zip, Parquet), or a URL: predicted in parts"""
     data: str = ""
@@ -66,7 +66,7 @@ from clipknight.embedding.embeddings import FILES as EMBEDDING_FILES
 from clipknight.embedding.rows_in_parts import PictureRows, summary, write_rows_of_pictures
 from clipknight.embedding.shard_writer import make_way
 from clipknight.ensemble.image_submission import submit_images
-from clipknight.ensemble.predictors import OpenPredictor, load_predictor
+from clipknight.ensemble.predictors import OpenPredictor, load_predictor, predicting_run
 from clipknight.ensemble.submission import write_submission
 from clipknight.messages import counted
 from clipknight.output_names import check_output
@@ -81,7 +81,7 @@ def main(argv=None) -> Path:
     s = parse(Settings, argv, __doc__)
     prepare_process(s.backend, s.where)
     check(s)
-    run = Run.open(s.run)
+    run = predicting_run(Run.open(s.run))
     if s.sample:
         return write_asked(run, s)
     if s.images and (is_url(s.images) or archives_of(s.images)):

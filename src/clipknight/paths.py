@@ -12,6 +12,7 @@ IN_CHECKOUT = (_CHECKOUT / "src" / "clipknight").is_dir()
 ROOT = _CHECKOUT if IN_CHECKOUT else Path.cwd()  # installed without a checkout: here
 RECIPES = _CHECKOUT / "src" if IN_CHECKOUT else _PACKAGE / "recipes"  # the commands; setup.py puts them into the wheel
 STARTER = "input/models/starter/knight"  # the run of packed weights, from `existing`
+STARTER_NAME = "starter"  # what it is called
 OUTPUTS, CACHE = "CLIPKNIGHT_OUTPUTS", "CLIPKNIGHT_CACHE"
 _caches: ContextVar[str] = ContextVar("caches", default="")  # where `caches_in` has them
 

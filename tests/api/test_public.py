@@ -3,9 +3,10 @@
 import re
 
 import clipknight
+import predict
 from clipknight import errors, messages
-from clipknight.api import loading
 from clipknight.paths import ROOT
+from clipknight.training import runs
 
 import clips
 import pytest
@@ -39,12 +40,13 @@ def example(document: str) -> str:
 @pytest.fixture
 def own_folder(tmp_path, monkeypatch, knight_run):
     """photo.jpg, clip.mp4 and photos/, where the starter is a small run."""
-    monkeypatch.setattr(loading, "STARTER", knight_run)
+    monkeypatch.setattr(runs, "STARTER", knight_run)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for name in ("photo.jpg", "photos/a.jpg", "photos/b.png"):
         Image.new("RGB", (40, 40), tiny_models.COLOURS["blue"]).save(tmp_path / name)
     clips.write_video(tmp_path / "clip.mp4")
+    return tmp_path
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
@@ -54,6 +56,12 @@ def test_the_example_runs(own_folder, document, capsys):
     assert made["table"]["image"].tolist() == ["photo.jpg", "clip.mp4"] and "blue" in made["table"]["caption"][0]
     assert list(made["rows"].ids) == ["a", "b"]
     assert capsys.readouterr().out.startswith(f"photo.jpg: {made['table']['caption'][0]}\n")
+
+
+def test_predict_takes_the_starter_and_any_run_that_captions_by_what_embeds_for_it(own_folder, image_run):
+    out = predict.main(["--run=starter", "--images=photos", f"--out={own_folder / 'rows'}", "--workers=0"])
+    rows, wanted = clipknight.Embeddings.load(out), clipknight.load(image_run).predict("photos")
+    assert rows.ids.tolist() == ["a", "b"] and (rows.vectors == wanted.vectors).all()
 
 
 def test_the_document_names_all_that_is_public():

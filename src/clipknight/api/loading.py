@@ -10,7 +10,6 @@ from clipknight.api.model import Model
 from clipknight.captioning.embedding_sources import source_for, source_of_run
 from clipknight.ensemble.predictors import PREDICTORS
 from clipknight.errors import public_errors
-from clipknight.paths import STARTER
 from clipknight.preparation import prepare_process
 from clipknight.training.runs import Run
 
@@ -33,7 +32,7 @@ def load(
     images; `language_model` answers questions. FileNotFoundError, ValueError for what is no such run.
     """
     prepare_process()
-    run = Run.open(STARTER if str(name) == "starter" else name)
+    run = Run.open(name)
     options = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
     if "space" in run.info:
         return Model(source_for(run, from_, device), run, language_model=language_model, **options)

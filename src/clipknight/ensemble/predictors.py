@@ -9,7 +9,7 @@ from clipknight.data.datasets import Dataset
 from clipknight.embedding.clip import encoders_loaded_once
 from clipknight.embedding.embeddings import Embeddings
 from clipknight.engines.workers import Place
-from clipknight.training.runs import Run
+from clipknight.training.runs import Run, run_folder
 
 
 class Predictor(Protocol):
@@ -34,6 +34,12 @@ PREDICTORS = {
     "concepts": "clipknight.ensemble.concepts:ConceptsPredictor",
     "refined": "clipknight.ensemble.refined:RefinedPredictor",
 }
+
+
+def predicting_run(run: Run) -> Run:
+    """The run, or, where it captions what another one predicts, that one."""
+    captions_of = "" if run.kind in PREDICTORS else run.part(run.settings.get("from_") or "")
+    return Run.open(captions_of) if captions_of and (run_folder(captions_of) / "run.json").is_file() else run
 
 
 def load_predictor(run: Run, device: str = "auto") -> Predictor:

@@ -10,12 +10,11 @@ from clipknight.api.model import Model
 from clipknight.ensemble.predictors import PREDICTORS
 from clipknight.packs import pack_of
 from clipknight.page.corpus_map import CorpusMap
-from clipknight.paths import STARTER, outputs
+from clipknight.paths import STARTER_NAME, outputs
 from clipknight.training.runs import Run
 
 KEPT = 2  # models in memory at a time
 OWN = "the decoder's own"  # source of embeddings
-STARTER_NAME = "starter"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def offered(run: str = STARTER_NAME, from_: str = "") -> Offer:
             decoders.append(found.name)
         elif finished and kind in PREDICTORS:
             sources.append(found.name)
-    opened = Run.open(STARTER if run == STARTER_NAME else run)
+    opened = Run.open(run)
     if "space" in opened.info:
         return Offer(_first(run, decoders), _first(from_ or OWN, sources))
     if opened.kind not in PREDICTORS:

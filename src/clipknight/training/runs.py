@@ -16,7 +16,7 @@ from clipknight.files import atomic_file
 from clipknight.hub import HUB, download_pack
 from clipknight.messages import as_typed
 from clipknight.packs import check_pack, pack_of, place_in_pack
-from clipknight.paths import existing, outputs
+from clipknight.paths import STARTER, STARTER_NAME, existing, outputs
 from clipknight.processes import in_main_process, wait_for_everyone
 from clipknight.saved_files import Description, read_description
 from clipknight.settings import load_settings, save_settings
@@ -65,13 +65,15 @@ class Run:
 
     @classmethod
     def open(cls, name: str | Path) -> "Run":
-        """The run called `name`, or that lies at a path, such as a pack, or `hf-hub:org/name`, a pack on the hub.
+        """The run called `name` or at a path, such as a pack; `hf-hub:org/name`, a pack on the hub; "starter".
 
         Says so where it is not finished. FileNotFoundError lists the runs there are; ValueError for a damaged pack.
         """
         if str(name).startswith(HUB):
             name = download_pack(str(name))
         folder = run_folder(name)
+        if str(name) == STARTER_NAME and not (folder / "run.json").is_file():
+            folder = run_folder(STARTER)
         if pack := pack_of(folder):
             check_pack(pack)
         if not (folder / "run.json").is_file():
