@@ -115,6 +115,7 @@ def prepare(way: str) -> None:
     """A process for one way: ours begins as each command does."""
     global timed_way
     timed_way = way
+    multiprocessing.set_start_method(None, force=True)  # the platform's, as in a command: a spawned process spawns
     if way == "ours":
         from clipknight.preparation import prepare_process
 

@@ -99,7 +99,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     """What is measured, in order: later ones use what earlier ones made."""
     data = f"--data {folder}/data.csv --images {folder}/images --target_encoder {folder}/target --device cpu"
     clip, torch, once = f"--encoder {folder}/clip --precision fp32", "--backend torch", "--epochs 1 --batch_size 256"
-    tiny = "--layers 1 --width 32 --vocabulary 300 --max_tokens 8 --index ivf --precision fp32"
+    tiny = "--layers 1 --width 64 --vocabulary 300 --max_tokens 8 --index ivf --precision fp32"
     words = {
         "embed.py": f"embed.py {data} {clip} {torch}",
         "train_a.py, an epoch": f"train_a.py {data} {clip} {once} --head_epochs 1 --run a",

@@ -1,7 +1,7 @@
 """The stages where people wait, in the order of the table."""
 
 from stages.captions import CaptionFilter, Captions, CaptionTargets
-from stages.commands import FirstCaption, Help
+from stages.commands import FirstCaption, Help, NextCaption
 from stages.images import ImageEmbeddings, Photographs, PictureFolder
 from stages.rows import Neighbors, Submission
 from stages.training import Epoch, FineTuning
@@ -9,6 +9,7 @@ from stages.training import Epoch, FineTuning
 STAGES = [
     Help,
     FirstCaption,
+    NextCaption,
     Photographs,
     ImageEmbeddings,
     PictureFolder,

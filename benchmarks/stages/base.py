@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine_limits import Limits
-from photo_speed import draw_photos
 from PIL import Image
 
 FAST_BACKEND = "openvino" if find_spec("openvino") else "torch"  # what `--backend auto` takes for much work
+PHOTO = 4000, 3000
 WIDTH, HEIGHT = 500, 375  # of Flickr8k's pictures
 
 
@@ -67,3 +67,17 @@ def draw_pictures(folder: Path, count: int) -> list[str]:
         left, top = draw.integers(0, photo.width - WIDTH), draw.integers(0, photo.height - HEIGHT)
         photo.crop((left, top, left + WIDTH, top + HEIGHT)).save(path, quality=90)
     return [str(path) for path in paths]
+
+
+def draw_photos(folder: Path, count: int = 3) -> list[str]:
+    """So many photographs of 12 megapixels, each about 4 MB."""
+    width, height = PHOTO
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = np.inf
+    for number in range(count):
+        draw = np.random.default_rng(number)
+        waves = draw.standard_normal((3, *frequency.shape)) + 1j * draw.standard_normal((3, *frequency.shape))
+        levels = np.fft.irfft2(waves / frequency**1.3, (height, width))
+        levels = np.clip(128 + 50 * levels / levels.std(), 0, 255).astype(np.uint8)
+        Image.fromarray(levels.transpose(1, 2, 0)).save(folder / f"photo{number}.jpg", quality=92)
+    return [str(folder / f"photo{number}.jpg") for number in range(count)]

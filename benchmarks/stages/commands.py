@@ -11,7 +11,9 @@ from stages.base import Stage
 from machine_limits import Limits, median_seconds, timed
 
 # The package first: it mends a torchvision that does not fit its torch.
-LIBRARIES = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); import clipknight, torch, open_clip, transformers"
+BEGIN = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); import clipknight, torch"
+LIBRARIES = f"{BEGIN}, open_clip, transformers"
+DECODER = f"{BEGIN}, transformers; transformers.GPT2LMHeadModel"
 
 
 class Command(Stage):
@@ -39,19 +41,31 @@ class Help(Command):
 
 
 class FirstCaption(Command):
-    name = "`caption.py photo.jpg`, with the starter's four models"
+    name = "the first `caption.py photo.jpg`, with the starter's four models"
     written = ""
-    bound_by = "importing torch, open_clip and transformers' GPT-2"
+    bound_by = "importing torch and transformers' GPT-2"
+    count = 0
 
     def ours(self) -> None:
-        photo = ROOT / "docs" / "pictures" / "photographer.jpg"
-        run([str(ROOT / "src" / "caption.py"), str(photo), "--out", str(self.folder / "captions.csv")], self.folder)
+        self.count += 1
+        self.caption(self.folder / f"outputs{self.count}")
+
+    def caption(self, outputs: Path) -> None:
+        run([str(ROOT / "src" / "caption.py"), str(ROOT / "docs" / "pictures" / "photographer.jpg")], outputs)
 
     def least_seconds(self, limits: Limits) -> float:
-        return timed(lambda: run(["-c", f"{LIBRARIES}; transformers.GPT2LMHeadModel"], self.folder))
+        return timed(lambda: run(["-c", DECODER], self.folder))
+
+
+class NextCaption(FirstCaption):
+    name = "the next, whose outputs/ has the photo's embedding"
+    warms_up = True
+
+    def ours(self) -> None:
+        self.caption(self.folder)
 
 
 def run(words: list[str], outputs: Path) -> None:
     """Python with these words, silent. CalledProcessError where it fails."""
-    environment = os.environ | {"CLIPKNIGHT_OUTPUTS": str(outputs)}
+    environment = os.environ | {"CLIPKNIGHT_OUTPUTS": str(outputs), "CLIPKNIGHT_CACHE": str(outputs / "cache")}
     subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True, stdin=subprocess.DEVNULL)

@@ -9,12 +9,11 @@ from clipknight.embedding.clip import load_clip
 from clipknight.embedding.image_encoding import encode_images
 from clipknight.embedding.image_graph import run_by
 from clipknight.embedding.settings import OFFLINE
-from stages.base import FAST_BACKEND, Stage, draw_pictures, one_core
+from stages.base import FAST_BACKEND, Stage, draw_photos, draw_pictures, one_core
 from stages.traffic import operations_and_traffic
 
 import torch
 from machine_limits import Limits, median_seconds, timed
-from photo_speed import draw_photos
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -80,6 +79,7 @@ class ImageEmbeddings(Stage):
         for batch in self.pixels.split(BATCH):
             self.encoder.encode_pixels(batch)
 
+    @torch.inference_mode()
     def least_seconds(self, limits: Limits) -> float:
         operations, traffic = operations_and_traffic(self.encoder.visual.trunk, self.pixels[:1])
         return self.items * limits.seconds(operations, traffic, self.encoder.precision)

@@ -4,15 +4,13 @@ from functools import cached_property
 from pathlib import Path
 
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.submission import write_submission
 from stages.base import Stage
 
 import numpy as np
 import pandas as pd
-from knn_speed import paper_weights
+from knn_speed import Settings, make_data, make_method
 from machine_limits import Limits, median_seconds
-from sklearn.neighbors import KNeighborsRegressor
 
 TARGET = 384
 
@@ -21,33 +19,34 @@ class Neighbors(Stage):
     name, unit = "Model B: 60,000 keys of 768 numbers, k 100", "images"
     written = "scikit-learn's `KNeighborsRegressor`"
     bound_by = "multiplying"
-    keys, dim, neighbors = 60_000, 768, 100
 
     def __init__(self, folder: Path, quick: bool):
         self.items = 256 if quick else 1024
-        shapes = (self.keys, self.dim), (self.keys, TARGET), (self.items, self.dim)
-        draw = np.random.default_rng(0)
-        self.data = [unit(draw.standard_normal(shape, dtype=np.float32)) for shape in shapes]
+        self.settings = Settings(queries=self.items)
+        make_data(self.settings, folder)
+        self.keys, self.values, self.queries = (
+            np.load(folder / f"{part}.npy") for part in ("keys", "values", "queries")
+        )
+
+    def fitted(self, name: str):
+        return make_method(name, self.settings.neighbors).fit(self.keys, self.values)
 
     @cached_property
-    def sklearn(self) -> KNeighborsRegressor:
-        keys, values, _ = self.data
-        chosen = {"weights": paper_weights, "metric": "cosine", "algorithm": "brute"}
-        return KNeighborsRegressor(self.neighbors, **chosen).fit(keys, values)
+    def sklearn(self):
+        return self.fitted("scikit-learn")
 
     @cached_property
-    def knn(self) -> DistanceWeightedKNN:
-        keys, values, _ = self.data
-        return DistanceWeightedKNN(self.neighbors).fit(keys, values)
+    def knn(self):
+        return self.fitted("exact")
 
     def plain(self) -> None:
-        self.sklearn.predict(self.data[2])
+        self.sklearn.predict(self.queries)
 
     def ours(self) -> None:
-        self.knn.predict(self.data[2])
+        self.knn.predict(self.queries)
 
     def least_seconds(self, limits: Limits) -> float:
-        return limits.seconds(2 * self.items * self.keys * self.dim)
+        return limits.seconds(2 * self.items * self.settings.keys * self.settings.dim)
 
 
 class Submission(Stage):

@@ -14,19 +14,23 @@ def operations_of(work) -> int:
     return counter.get_total_flops()
 
 
-@torch.inference_mode()
 def operations_and_traffic(model: nn.Module, pixels: torch.Tensor) -> tuple[float, float]:
     """(operations, bytes) of one row: each layer that multiplies reads its input once and writes its output once.
 
-    Weights, which stay in the cache over a batch, and all other layers, which a graph joins to these, count nothing.
+    Where gradients are kept, the backward does as much again for weights that learn, and for an input whose gradient is
+    wanted below. (Torch's own counter takes a depthwise layer's gradient for that of a full one.) Weights, which stay
+    in the cache over a batch, and all other layers, which a graph joins to these, count nothing.
     """
-    traffic = []
+    operations, traffic = [], []
 
     def note(layer, inputs, output):
-        traffic.append(inputs[0].numel() * inputs[0].element_size() + output.numel() * output.element_size())
+        learns = torch.is_grad_enabled() and layer.weight.requires_grad
+        times = 1 + learns + inputs[0].requires_grad
+        operations.append(times * 2 * output.numel() * layer.weight[0].numel())
+        traffic.append(times * sum(numbers.numel() * numbers.element_size() for numbers in (inputs[0], output)))
 
     hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, LAYERS)]
-    operations = operations_of(lambda: model(pixels))
+    model(pixels)
     for hook in hooks:
         hook.remove()
-    return operations / len(pixels), sum(traffic) / len(pixels)
+    return sum(operations) / len(pixels), sum(traffic) / len(pixels)

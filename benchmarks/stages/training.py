@@ -17,7 +17,7 @@ from clipknight.training.learning_rates import new_layer_groups, tower_groups, t
 from clipknight.training.runs import Run
 from clipknight.training.state import TrainingState
 from stages.base import Stage, draw_pictures
-from stages.traffic import operations_of
+from stages.traffic import operations_and_traffic
 
 import torch
 from machine_limits import Limits, timed
@@ -28,7 +28,7 @@ BATCH, SMALL_BATCH, TARGET = 64, 16, 384
 class FineTuning(Stage):
     name, unit = "fine-tuning Model A on lite2, batches of 64 in memory", "images"
     written = "AdamW on the whole model in fp32, as torch lays it out"
-    bound_by = "multiplying"
+    bound_by = "multiplying, or memory"
     is_long = True
 
     def __init__(self, folder: Path, quick: bool):
@@ -60,9 +60,8 @@ class FineTuning(Stage):
         self.training.step(self.pixels, self.targets)
 
     def least_seconds(self, limits: Limits) -> float:
-        precision = self.training.encoder.precision
-        few = self.pixels[:2], self.targets[:2]
-        return self.items / 2 * limits.seconds(operations_of(lambda: self.training.step(*few)), precision=precision)
+        operations, traffic = operations_and_traffic(self.training.state.model, self.pixels[:2])
+        return self.items * limits.seconds(operations, traffic, self.training.encoder.precision)
 
 
 class Epoch(Stage):
