@@ -11,6 +11,10 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import bench
 import marked_tables
+import torch
+from stages.traffic import operations_and_traffic
+from step_profile import kind_of
+from torch import nn
 
 
 class Process:
@@ -69,3 +73,23 @@ def test_the_table_goes_between_its_marks_and_nowhere_else(tmp_path, monkeypatch
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == "a\n<!-- x -->\nnewer\n<!-- /x -->\nb\n"
     with pytest.raises(ValueError, match="lacks <!-- y -->"):
         marked_tables.write_between_marks("y", "")
+
+
+def test_a_training_step_counts_what_each_layer_has_to_do():
+    """A frozen layer, a depthwise one without a gradient below it, and one with: once, twice and three times."""
+    frozen, depthwise = nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False)
+    model, pixels = nn.Sequential(frozen.requires_grad_(False), depthwise, nn.Conv2d(4, 2, 1)), torch.ones(2, 3, 5, 5)
+    multiplied = [25 * 4 * 3, 25 * 4 * 9, 25 * 2 * 4]
+    moved = [4 * 25 * (3 + 4), 4 * 25 * (4 + 4), 4 * 25 * (4 + 2)]
+    step = [sum(times * count for times, count in zip((1, 2, 3), counts)) for counts in (multiplied, moved)]
+    assert operations_and_traffic(model, pixels) == (2 * step[0], step[1])
+    with torch.inference_mode():
+        assert operations_and_traffic(model, pixels) == (2 * sum(multiplied), sum(moved))
+
+
+def test_a_profile_tells_depthwise_convolutions_from_others():
+    pixels = [64, 144, 56, 56]
+    assert kind_of("aten::mkldnn_convolution", [pixels, [144, 1, 3, 3], []]) == "depthwise convolutions, forward"
+    assert kind_of("aten::mkldnn_convolution", [pixels, [144, 24, 1, 1], []]) == "other convolutions, forward"
+    assert kind_of("aten::convolution_backward", [pixels, pixels, [144, 1, 5, 5]]) == "depthwise convolutions, backward"
+    assert (kind_of("aten::clamp", [pixels]), kind_of("aten::copy_", [])) == ("ReLU6", "all else")
