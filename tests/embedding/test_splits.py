@@ -1,4 +1,5 @@
 from clipknight.data.datasets import read_dataset
+from clipknight.embedding import splits
 from clipknight.embedding.embeddings import Embeddings, unit
 from clipknight.embedding.splits import grouped_split, similarity_groups, with_made_split
 
@@ -41,6 +42,29 @@ def test_groups_over_several_blocks_of_queries():
     groups = similarity_groups(Embeddings(ids, vectors), ids, 0.99)
     assert groups.nunique() == 1500
     np.testing.assert_array_equal(groups.to_numpy()[:1500], groups.to_numpy()[1500:])
+
+
+@pytest.mark.parametrize("held", [1, 500, 2**23])
+def test_groups_do_not_depend_on_how_many_pairs_are_held(held, monkeypatch):
+    monkeypatch.setattr(splits, "HELD_PAIRS", held)
+    targets, image_ids = captions()
+    groups = similarity_groups(targets, image_ids, 0.85)
+    assert groups.index.tolist() == list(dict.fromkeys(image_ids))
+    assert groups.tolist() == pd.factorize(groups)[0].tolist()  # numbered as they first appear
+    expected = naive_components(targets.vectors, image_ids, 0.85)
+    assert {i: frozenset(groups.index[groups == groups[i]]) for i in groups.index} == expected
+
+
+def test_no_more_pairs_are_asked_for_than_are_held(monkeypatch):
+    """Of captions that are all alike, each pair is one."""
+    asked, search = [], splits.faiss.IndexFlatIP.range_search
+    monkeypatch.setattr(
+        splits.faiss.IndexFlatIP, "range_search", lambda i, x, t: asked.append(len(x)) or search(i, x, t)
+    )
+    monkeypatch.setattr(splits, "HELD_PAIRS", 2000)
+    ids = np.array([f"i{i}" for i in range(100)], dtype=object)
+    assert similarity_groups(Embeddings(ids, np.ones((100, 1), np.float32)), ids).nunique() == 1
+    assert asked == [20] * 5
 
 
 def groups_of_sizes(sizes):

@@ -17,30 +17,39 @@ import faiss
 import numpy as np
 import pandas as pd
 
+QUERIES, HELD_PAIRS = 2048, 2**23  # captions searched for at a time at most, and pairs of similar ones held
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
 
 def similarity_groups(targets: Embeddings, image_ids: np.ndarray, threshold: float = 0.7) -> pd.Series:
     """Group number of each image id. `targets` (M, D) unit rows; `image_ids` (M,) says whose caption each row is.
 
-    Exact range search, one block of queries at a time.
+    Exact range search, one block of queries at a time: however many captions are alike, no more than HELD_PAIRS pairs
+    are held.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     images = pd.Index(pd.unique(np.asarray(image_ids)))
     node = images.get_indexer(np.asarray(image_ids))
     index = faiss.IndexFlatIP(targets.dim)
     vectors = np.ascontiguousarray(targets.vectors, dtype=np.float32)
     index.add(vectors)
-    edges = []
-    for start in range(0, len(vectors), 2048):
-        limits, _, neighbours = index.range_search(vectors[start : start + 2048], threshold)
-        source = np.repeat(node[start : start + 2048], np.diff(limits).astype(np.int64))
-        edges.append(np.unique(np.stack([source, node[neighbours]]), axis=1))
-    rows, columns = np.concatenate(edges, axis=1)
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(images), len(images)))
-    return pd.Series(connected_components(graph, directed=False)[1], index=images)
+    groups = np.arange(len(images))
+    step = max(1, min(QUERIES, HELD_PAIRS // len(vectors)))
+    for start in range(0, len(vectors), step):
+        limits, _, neighbours = index.range_search(vectors[start : start + step], threshold)
+        source = np.repeat(node[start : start + step], np.diff(limits).astype(np.int64))
+        groups = _joined(groups, source, node[neighbours])
+    return pd.Series(pd.factorize(groups)[0], index=images)
+
+
+def _joined(groups: np.ndarray, images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The groups (N,) once each of `images` is in one group with the one at its place in `others`."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(groups)
+    rows, columns = np.divmod(np.unique(groups[images] * count + groups[others]), count)
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
+    return connected_components(graph, directed=False)[1][groups]
 
 
 def grouped_split(
