@@ -52,6 +52,7 @@ from clipknight.captioning.captioner import Captioner, CaptionOptions
 from clipknight.captioning.decoders import load_decoder
 from clipknight.captioning.decoding import Decoder
 from clipknight.captioning.knight import Knight
+from clipknight.captioning.objectives import WordByWord
 from clipknight.captioning.prefixes import captions_in_training
 from clipknight.captioning.retriever import Retriever
 from clipknight.captioning.settings import CompactSize
@@ -95,7 +96,7 @@ def main(argv=None) -> float:
     judge = captions_in_training(images, captioner, tokenizer, pick_precision(s.precision, device), options)
     run = Run.start(s.run, s, "maccap", resume=s.resume, overwrite=s.overwrite, space=read.space)
     description = {**prefix.description, "space": read.space}
-    best = train(run, model, tokenizer, captions, held_captions, description, s, read.valid, judge)
+    best = train(run, model, tokenizer, WordByWord(captions), held_captions, description, s, read.valid, judge)
     run.finish(**best)
     print("  ".join(f"{name} {value:.4f}" for name, value in best.items() if isinstance(value, float)))
     print(f"MacCap -> {run.folder}")

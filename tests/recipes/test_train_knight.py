@@ -258,6 +258,25 @@ def test_overwriting(text_argv, unbroken):
     assert Run(twice).settings["epochs"] == 1 == len(Run(twice).events())
 
 
+# Self-critical
+
+
+def test_rewarded_by_the_captions_of_the_same_image(knight_argv, knight_run, image_run, monkeypatch):
+    monkeypatch.setattr(decoder_training, "SCORED", ("CIDEr",))
+    learning = [f"--decoder={Run.open(knight_run).folder}", "--samples=3", "--lr_decoder=1e-4", "--lr_mapper=1e-4"]
+    judging = [f"--from={image_run}", "--num_beams=1", f"--save_every={EVERY}"]
+    main(knight_argv("rewarded", *learning, *judging))
+    whole = Run.open("captioning/rewarded")
+    start, *epochs = whole.events()
+    assert start["epoch"] == -1 and len(epochs) == 2 and all("CIDEr" in event for event in whole.events())
+    assert all(event["loss"] != 0 for event in epochs)  # some samples were better than others
+
+    words = knight_argv("rewarded_again", *learning, *judging)
+    break_off(monkeypatch, main, words, 2)
+    main([*words, "--resume"])
+    assert_same_training(Run.open("captioning/rewarded_again"), whole)
+
+
 # Mistakes
 
 
@@ -270,6 +289,8 @@ def test_overwriting(text_argv, unbroken):
         (["--keep=kept.csv"], "unknown flag --keep"),
         (["--noise=0.5", "--variance=0.016"], "--noise 0.5 and --variance 0.016 .* two units of one: give one"),
         (["--variance=-1"], "--variance -1 is not allowed: give a number from 0"),
+        (["--samples=1"], "--samples 1 leaves a sample nothing to be compared with: 5, or 0"),
+        (["--samples=5"], "--samples makes captions of images better, .*: judge by images, with --from"),
         (["--epochs=0"], "--epochs 0 is not allowed: give a whole number from 1"),
         (["--width=100"], "--width 100 is no multiple of 64"),
         (["--max_tokens=126"], "a prefix of 3 vectors and 126 tokens exceed the decoder's 128 positions"),

@@ -66,8 +66,11 @@ class Knight(nn.Module):
                 "lower --max_tokens, or the neighbours, frames or queries in the prefix"
             )
 
-    def forward(self, vectors: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Mean cross-entropy over caption tokens: `tokens` (B, T) end in the end token, `mask` (B, T) is 1 up to it."""
+    def forward(self, vectors: Tensor, tokens: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy over caption tokens: `tokens` (B, T) end in the end token, `mask` (B, T) is 1 up to it.
+
+        With `weights` (B,) each caption's tokens count so many times, where 1 is once.
+        """
         prefix = self.prefix(vectors)
         embedded = torch.cat([prefix, self.decoder.get_input_embeddings()(tokens).to(prefix.dtype)], dim=1)
         attended = torch.cat([mask.new_ones(prefix.shape[:2]), mask], dim=1)
@@ -76,7 +79,11 @@ class Knight(nn.Module):
             inputs_embeds=embedded, attention_mask=attended, logits_to_keep=tokens.shape[1] + 1
         ).logits
         labels = tokens.masked_fill(mask == 0, IGNORED)
-        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+        flat = logits[:, :-1].flatten(0, 1).float()
+        if weights is None:
+            return nn.functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED)
+        each = nn.functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction="none")
+        return (each.view_as(labels) * weights[:, None]).sum() / mask.sum()
 
     @torch.inference_mode()
     def generate(self, vectors: Tensor, end: int, num_beams: int = 5, max_new_tokens: int = 40, **options) -> Tensor:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from clipknight.captioning.caption_batches import TokenizedCaptions, caption_batches
+from clipknight.captioning.caption_batches import TokenizedCaptions
 from clipknight.captioning.decoders import decoder_folder, set_dropout
 from clipknight.captioning.knight import Knight, knight_description, load_mapper, save_knight
+from clipknight.captioning.objectives import Objective
 from clipknight.data.datasets import Dataset
 from clipknight.devices import pick_precision
 from clipknight.processes import wait_for_everyone
@@ -39,7 +40,7 @@ def train(
     run,
     model: Knight,
     tokenizer,
-    captions: TokenizedCaptions,
+    objective: Objective,
     held_captions: TokenizedCaptions,
     description: dict,
     s,
@@ -56,15 +57,14 @@ def train(
     groups = new_layer_groups([model.mapper], s.lr_mapper, s.weight_decay)
     if not s.freeze_decoder:
         groups += new_layer_groups([model.decoder], s.lr_decoder, s.weight_decay)
-    loader = caption_batches(captions, s.batch_size, s.seed)
+    loader = objective.batches(s.batch_size, s.seed)
     precision = pick_precision(s.precision, next(model.parameters()).device)
     learnt = run_of(s.decoder) is not None
     state = TrainingState(run, model, groups, loader, s, precision, "score", score_start=learnt)
 
     for epoch in state.epochs():
-        for vectors, tokens, mask in state.batches():
-            loss = state.forward(vectors, tokens, mask)
-            state.learn(loss * state.share(mask.sum()))  # a mean over tokens, of which each process has other numbers
+        for batch in state.batches():
+            objective.learn(state, *batch)
 
         averaged = state.averaged.eval()
         scores = {"text_loss": text_loss(averaged, held_captions, s)}
