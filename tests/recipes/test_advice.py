@@ -24,7 +24,7 @@ NO_ADVICE = {
     "clipknight.packing.kaggle_notebook:INSTALL": {"find", "no", "quiet"},
     "clipknight.packing.sixteen_bits:REMEDY": {"overwrite"},  # of the training
     "clipknight.captioning.knight:AGAIN": {"overwrite"},  # of the training, which is named beside it
-    "clipknight.embedding.clip:_adapted": {"overwrite"},
+    "clipknight.embedding.clip:REMEDY": {"overwrite"},
     "clipknight.training.runs:Run._remedy": {"overwrite"},
     "clipknight.training.runs:Run.to_finish": {"overwrite", "resume", "run"},
     "clipknight.scoring.seed_scores:read_seed_scores": {"seed"},

@@ -121,7 +121,7 @@ def unreachable(prompt):
     [
         (lambda prompt: prompt, "no account of Weights & Biases is set on this machine: type wandb login once, or set"),
         (unreachable, "is not reached .the server did not answer.: type wandb login once, or set WANDB_MODE=offline"),
-        (lambda: True, "needs wandb 0.31 or newer: pip install --upgrade wandb"),
+        (lambda: True, "older than 0.31, which is needed: pip install -U wandb"),
     ],
 )
 def test_an_account_is_asked_for_in_a_line_before_the_work(monkeypatch, login, message):

@@ -18,6 +18,7 @@ from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.image_encoder import ImageEncoder, without_size
 from clipknight.embedding.packaged_clip import PACKAGED, load_packaged_tower
 from clipknight.embedding.settings import FEATURES, OFFLINE
+from clipknight.messages import advice
 from clipknight.packs import place_in_pack
 from clipknight.paths import existing
 from clipknight.saved_files import load_weights, read_description, read_tensors
@@ -65,7 +66,8 @@ def _with_features(encoder: ImageEncoder, features: str) -> ImageEncoder:
     if features == "pooled":
         if not hasattr(encoder.visual, "trunk"):
             raise ValueError(
-                f"encoder {encoder.name!r} has no pooled features apart from its projection: use --features auto"
+                f"encoder {encoder.name!r} has no pooled features apart from its projection"
+                + advice(": use --features auto")
             )
         return replace(encoder, joint=False, projected=False)
     if features != "auto":

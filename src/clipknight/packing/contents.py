@@ -11,7 +11,7 @@ from clipknight.captioning.embedding_sources import encoder_space
 from clipknight.captioning.retriever import CorpusChoice, Retriever
 from clipknight.captioning.settings import COMPACT
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.clip_encoder import without_size
+from clipknight.embedding.image_encoder import without_size
 from clipknight.embedding.packaged_clip import PACKAGED
 from clipknight.embedding.packed_corpus import PACKED, VECTORS, write_packed_corpus
 from clipknight.ensemble.saved_knn import load_knn, pack_arrays

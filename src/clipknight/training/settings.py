@@ -36,7 +36,7 @@ def check_account() -> None:
         if not wandb.login(prompt=False):
             raise ValueError(f"no account of Weights & Biases is set on this machine: {remedy}")
     except TypeError as error:
-        raise ValueError("--track wandb needs wandb 0.31 or newer: pip install --upgrade wandb") from error
+        raise ValueError("the tracker wandb is older than 0.31, which is needed: pip install -U wandb") from error
     except wandb.errors.Error as error:
         raise ValueError(f"Weights & Biases is not reached ({shortened(error, 160)}): {remedy}") from error
 
