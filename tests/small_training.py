@@ -23,11 +23,11 @@ class Numbers(Dataset):
         return self.rows[position[1]]
 
 
-def a_state(folder, score_start=False, **settings):
-    """Five steps of four rows an epoch."""
+def a_state(folder, score_start=False, processes=1, **settings):
+    """Five steps of four rows an epoch, for one process."""
     torch.manual_seed(0)
     model, s = nn.Linear(3, 2), SimpleNamespace(**{**SETTINGS, **settings})
-    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(20, 4, s.seed))
+    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(20, 4, s.seed, processes))
     groups = new_layer_groups([model], 0.1, 0.05)
     return TrainingState(Run(folder), model, groups, loader, s, torch.float32, "score", score_start)
 
@@ -43,3 +43,26 @@ def train(state, steps=10**9):
                 return rates
         state.log(score=0.0)
     return rates
+
+
+class Killed(BaseException):
+    """What no training catches."""
+
+
+def broken_off(main, argv, saves):
+    """As if a training were killed after so many saves."""
+    save, done = TrainingState.save, []
+
+    def save_then_stop(state):
+        save(state)
+        done.append(state.position)
+        if len(done) == saves:
+            raise Killed
+
+    TrainingState.save = save_then_stop
+    try:
+        main(argv)
+    except Killed:
+        pass
+    finally:
+        TrainingState.save = save

@@ -16,36 +16,13 @@ import train_knight  # noqa: E402
 from clipknight.data.datasets import read_dataset  # noqa: E402
 from clipknight.embedding.cache import image_embeddings  # noqa: E402
 from clipknight.embedding.clip import load_clip  # noqa: E402
-from clipknight.training.state import TrainingState  # noqa: E402
 
 import torch  # noqa: E402
+from small_training import Killed, broken_off  # noqa: E402
 
 MAINS = {"train_a": train_a.main, "train_clip": train_clip.main, "train_knight": train_knight.main}
 os.fsync = lambda handle: None
 torch.set_num_threads(1)
-
-
-class Killed(BaseException):
-    pass
-
-
-def broken_off(main, argv: list[str], saves: int) -> None:
-    """As if both processes were killed after so many saves."""
-    save, done = TrainingState.save, []
-
-    def save_then_stop(state):
-        save(state)
-        done.append(state.position)
-        if len(done) == saves:
-            raise Killed
-
-    TrainingState.save = save_then_stop
-    try:
-        main(argv)
-    except Killed:
-        pass
-    finally:
-        TrainingState.save = save
 
 
 def encode(data: str, clip: str) -> None:

@@ -13,12 +13,14 @@ from clipknight.data.datasets import read_dataset
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.clip import load_clip
 from clipknight.embedding.embeddings import Embeddings
+from clipknight.training.run_folders import release
 from clipknight.training.runs import Run
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_training import broken_off
 
 MAINS = {"train_a": train_a.main, "train_clip": train_clip.main, "train_knight": train_knight.main}
 SHARED = {"precision": "fp32", "device": "cpu", "workers": 0, "epochs": 2, "ema": 0.9, "save_every": 1}
@@ -48,12 +50,19 @@ def jobs(coloured, tiny_clip, colour_encoder):
 def two(jobs, coloured, tiny_clip, tmp_path_factory) -> Path:
     """The outputs of two processes: each training at half the batch a process, one of them killed and resumed."""
     outputs = tmp_path_factory.mktemp("two")
-    broken = jobs("train_a", "broken", 4)
+    broken, grown = jobs("train_a", "broken", 4), jobs("train_a", "grown", 4)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CLIPKNIGHT_OUTPUTS", str(outputs))
+        broken_off(train_a.main, grown, 7)  # one process: six steps of four images, and the epoch's end
+    release(outputs / "grown")  # as its end would do
     work = [
         ["encode", [str(coloured), str(tiny_clip)], 0],
         ["train_a", jobs("train_a", "a", 4), 0],
         ["train_a", broken, 2],
         ["train_a", [*broken, "--resume"], 0],
+        ["train_a", [*grown, "--resume"], 0],
+        ["train_a", jobs("train_a", "midway", 4), 2],
+        ["train_a", jobs("train_a", "shrunk", 4), 4],  # three steps, and the epoch's end
         ["train_clip", jobs("train_clip", "clip", 4), 0],
         ["train_knight", jobs("train_knight", "knight", 20), 0],
     ]
@@ -108,6 +117,18 @@ def test_a_resumed_training_of_two_equals_an_unbroken_one(two):
     assert events[0] == events[1]
     predictions = [Embeddings.load(two / name / "predictions" / "test").vectors for name in ("a", "broken")]
     np.testing.assert_array_equal(*predictions)
+
+
+def test_another_number_of_processes_goes_on_after_a_whole_epoch(jobs, two, monkeypatch):
+    monkeypatch.setenv("CLIPKNIGHT_OUTPUTS", str(two))
+    with pytest.raises(SystemExit, match="of 2 processes in the middle of an epoch, now there are 1: start 2"):
+        train_a.main([*jobs("train_a", "midway", 4), "--resume"])
+    train_a.main([*jobs("train_a", "shrunk", 4), "--resume"])
+    for name, steps in (("grown", 6), ("shrunk", 12)):
+        run = Run(two / name)
+        assert run.finished and last_of(run)["progress"][:2] == (steps, (2, 0))
+        assert last_of(run)["schedule"]["last_epoch"] == steps and set(last_of(run)["schedule"]["_last_lr"]) == {0.0}
+        assert [event["epoch"] for event in run.events()] == [-1, 0, 1]
 
 
 def test_encoding_is_shared_out_with_every_row_in_its_place(two, coloured, tiny_clip, tmp_path):

@@ -79,6 +79,27 @@ def test_saved_and_loaded_it_goes_on_alike(tmp_path, ema):
     assert losses[0] == losses[1] and len(losses[0]) == 2
 
 
+def test_after_an_epoch_another_number_of_processes_goes_on_at_the_same_share_of_the_training(tmp_path):
+    state, alone = a_state(tmp_path, processes=2), a_state(tmp_path / "alone")
+    rates = train(alone)
+    train(state, 4)
+    state.position = (1, 0)  # where an epoch's batches are done
+    state.save()
+    resumed = a_state(tmp_path, resume=True)
+    assert (resumed.steps_done, resumed.position) == (5, (1, 0))
+    assert resumed.schedule.get_last_lr() == [rates[5]]
+    assert {group["lr"] for group in resumed.optimizer.param_groups} == {rates[5]}
+    state.position = (0, 1)
+    state.save()
+    with pytest.raises(ValueError, match="of 2 processes in the middle of an epoch, now there are 1: start 2"):
+        a_state(tmp_path, resume=True)
+    assert a_state(tmp_path, processes=2, resume=True).position == (0, 1)
+    old = torch.load(state.run.last_state)
+    del old["processes"]  # as runs saved before
+    torch.save(old, state.run.last_state)
+    assert a_state(tmp_path, resume=True).position == (0, 1)
+
+
 def test_a_state_that_is_cut_or_of_another_model_is_refused(tmp_path):
     state = a_state(tmp_path)
     train(state, 5)

@@ -64,8 +64,8 @@ class TrainingState:
         self.model = model.to(self.accelerator.device)
         if self.accelerator.device.type == "cpu" and precision != torch.float32:
             train_depthwise_in_fp32(self.model)
-        steps = math.ceil(self.order.steps / self.accelerator.gradient_accumulation_steps) * s.epochs
-        self.optimizer, self.schedule = warmed_up_adamw(groups, steps, s.warmup)
+        self.epoch_steps = math.ceil(self.order.steps / self.accelerator.gradient_accumulation_steps)
+        self.optimizer, self.schedule = warmed_up_adamw(groups, self.epoch_steps * s.epochs, s.warmup)
         # Warm-up lets a short run's average forget its start: 0.9998 alone would remember it for 5,000 steps.
         self.ema = ModelEmaV3(self.model, s.ema, use_warmup=True) if s.ema else None
         # Frozen layers stay what the encoder was loaded with: they need no saving. Statistics may be a new head's.
@@ -180,13 +180,14 @@ class TrainingState:
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
             "progress": (self.steps_done, self.position, self.best),
             "rows": self.order.rows,
+            "processes": self.order.processes,
             "epoch_loss": self.epoch_loss,
         }
         with atomic_file(self.run.last_state) as temporary:
             torch.save(state, temporary)
 
     def load(self) -> None:
-        """Take over what the run saved last. Runs saved before 0.4.0 have neither scaler nor rows."""
+        """Take over what the run saved last. Runs saved before 0.4.0 have neither scaler nor rows nor processes."""
         remedy = "begin anew, with --overwrite in place of --resume"
         state = read_checkpoint(self.run.last_state, remedy)
         if (rows := state.get("rows", self.order.rows)) != self.order.rows:
@@ -207,6 +208,27 @@ class TrainingState:
             reason = " ".join(str(error).split())[:160]
             raise ValueError(f"{self.run.last_state} does not fit this training ({reason}): {remedy}") from error
         self.epoch_loss = state.get("epoch_loss", 0.0)
+        if (processes := state.get("processes", self.order.processes)) != self.order.processes:
+            self._regroup(processes, remedy)
+
+    def _regroup(self, processes: int, remedy: str) -> None:
+        """Go on after an epoch of so many processes with as many as there are. ValueError in the middle of one.
+
+        Each process takes as many rows a step as before: an epoch has more steps, or fewer, and the schedule goes on
+        where it would be after as many epochs of these.
+        """
+        epoch, step = self.position
+        now = self.order.processes
+        if step:
+            raise ValueError(
+                f"{self.run.last_state} is of {processes} processes in the middle of an epoch, now there are {now}: "
+                f"start {processes} again, others can go on once the epoch is done; or {remedy}"
+            )
+        self.steps_done = epoch * self.epoch_steps
+        self.schedule.last_epoch = self.steps_done - 1
+        self.schedule.step()
+        if in_main_process():
+            print(f"from epoch {epoch + 1} on, processes: {now} in place of {processes}")
 
     def _kept_of(self, model: nn.Module) -> dict[str, Tensor]:
         tensors = model.state_dict()
