@@ -89,6 +89,7 @@ class PictureFolder(Stage):
     name, unit = "a folder of 500 × 375 pictures to embeddings, read beside encoding", "images"
     written = "one after the other: a `DataLoader` without workers"
     bound_by = "encoding, and reading on all cores"
+    is_long = True
 
     def __init__(self, folder: Path, quick: bool):
         self.items = (2 if quick else 8) * BATCH

@@ -7,18 +7,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clipknight.devices import PRECISIONS
 from clipknight.embedding.graphs import Graph
-from clipknight.embedding.preprocessing import ToPixels
+from clipknight.embedding.preprocessing import PreprocessCfg, ToPixels
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from clipknight.embedding.preprocessing import PreprocessCfg
 
 SPARE = 3  # times what the tower sees: resized from that, a photograph's pixels have a cosine of .9999 to the whole's
 
@@ -34,7 +30,7 @@ class ImageEncoder:
     name: str
     root: str  # the pretrained model this one is, or was adapted from
     model: nn.Module
-    preprocess_cfg: "PreprocessCfg"
+    preprocess_cfg: PreprocessCfg  # or open_clip's own
     joint: bool
     projected: bool
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
