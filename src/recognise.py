@@ -7,6 +7,7 @@ training did not see. It is a member of a blend like any other.
 
     python src/recognise.py --data input/flickr8k --run concepts
     python src/blend.py --data input/flickr8k --members a b concepts --run ensemble
+    python src/recognise.py --data input/flickr8k --encoder timm:vit_base_patch16_224.augreg_in21k --run concepts_21k
     python src/recognise.py --data input/flickr8k --encoder ViT-L-14:openai --vocabulary nouns.txt --run concepts_clip
 """
 
@@ -28,9 +29,11 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, 
     run: Name = "concepts"
     """name of the run: outputs/<run>"""
     encoder: str = f"{OFFLINE}@224"
-    """what recognises: lite2-minilm (or lite0, lite1) by its classifier of ImageNet; any CLIP with --vocabulary"""
+    """what recognises: lite2-minilm (or lite0, lite1) by its classifier of ImageNet; timm:resnet50.a1_in1k or any other
+    of timm's classifiers, also in a folder; any CLIP with --vocabulary"""
     vocabulary: str = ""
-    """text file of the concepts that a CLIP tells apart, one a line"""
+    """text file of the concepts that a CLIP tells apart, one a line; for a classifier of timm's the names of its
+    classes in order, where timm has none"""
     features: Literal[FEATURES] = "auto"
     """image embedding that is classified: auto (the encoder's own), or pooled (before its projection)"""
     top: PositiveCount = 30
@@ -51,7 +54,7 @@ if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
 from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip import is_timm, load_clip, load_image_encoder
 from clipknight.embedding.corpora import corpus_embeddings, read_corpus
 from clipknight.embedding.embeddings import unit
 from clipknight.embedding.recognition import classifier, read_vocabulary, zero_shot
@@ -72,8 +75,14 @@ def main(argv=None) -> float:
     if "{}" not in s.prompt:
         raise ValueError(f"--prompt {s.prompt!r} has no {{}}, where the concept goes")
     Run.at(s.run).refuse_unless_free(overwrite=s.overwrite)
-    encoder = load_clip(s.encoder, s.device, s.precision, s.features)
-    known = zero_shot(encoder, read_vocabulary(s.vocabulary), s.prompt) if s.vocabulary else classifier(encoder)
+    words = read_vocabulary(s.vocabulary) if s.vocabulary else []
+    by_words = words and not is_timm(s.encoder)
+    if by_words:
+        encoder = load_clip(s.encoder, s.device, s.precision, s.features)
+        known = zero_shot(encoder, words, s.prompt)
+    else:
+        encoder = load_image_encoder(s.encoder, s.device, s.precision, s.features)
+        known = classifier(encoder, words)
     data = CaptionedDataset.of(s)
     valid = data.split("valid")
 

@@ -36,7 +36,6 @@ NO_ADVICE = {
     "clipknight.captioning.knight:Knight.check_room": {"max_tokens"},
     "clipknight.captioning.training_corpus:TrainingCorpus.read": {"space", "from"},
     "clipknight.captioning.training_corpus:_check": {"data", "corpus", "skip_unreadable", "from"},
-    "clipknight.embedding.clip:load_clip": {"features"},
     "clipknight.errors:_after_interrupt": {"resume"},
     "clipknight.methods.registry:method_options": {"options"},
     "clipknight.training.run_folders:claim": {"run"},

@@ -1,3 +1,5 @@
+import pack
+from clipknight.data.datasets import read_dataset
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
@@ -9,7 +11,10 @@ from recognise import main
 
 import numpy as np
 import pytest
+import timm
 import tiny_models
+import torch
+from timm.models import save_for_hf
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +71,21 @@ def test_an_encoder_without_a_classifier_needs_a_vocabulary(argv):
 def test_a_prompt_has_a_place_for_the_concept(argv):
     with pytest.raises(SystemExit, match="has no {}, where the concept goes"):
         main(argv("prompt", "--prompt=a photo"))
+
+
+def test_a_classifier_of_timms(argv, coloured, tmp_path):
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", num_classes=3)
+    save_for_hf(model, tmp_path / "model", model_config={"num_classes": 3}, safe_serialization=True)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("red\ngreen\nblue\n", encoding="utf-8")
+    main(argv("timm", f"--encoder={tmp_path / 'model'}@64", f"--vocabulary={labels}"))
+    run = Run.open("concepts/timm")
+    assert run.info["summary"]["concepts"] == 3
+    valid = read_dataset(coloured).split("valid")
+    rows = load_predictor(run, "cpu").predict(valid, workers=0)
+    np.testing.assert_array_equal(rows.vectors, run.predictions("valid").aligned_to(rows.ids).vectors)
+
+    pack.main(["--run=concepts/timm", f"--out={tmp_path / 'pack'}", "--device=cpu"])
+    packed = load_predictor(Run.open(str(tmp_path / "pack")), "cpu").predict(valid, workers=0)
+    np.testing.assert_allclose(packed.vectors, rows.vectors, atol=1e-5)

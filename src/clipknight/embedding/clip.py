@@ -4,6 +4,7 @@
 `lite0-minilm`       the same with a smaller tower, Lite0 or Lite1, for a smaller budget
 `ViT-L-14:openai`    any open_clip architecture and tag          `hf-hub:org/repo`   an open_clip model on the hub
 `outputs/clip`       a run of this project, or a folder in open_clip's own format
+`timm:resnet50.a1_in1k`, or a folder of timm's: an image classifier, for recognise.py alone
 `NAME@224`           any of them at another image size, pixels a side
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from clipknight.devices import pick_device, pick_precision
 from clipknight.embedding.image_encoder import ImageEncoder, without_size
 from clipknight.embedding.packaged_clip import PACKAGED, load_packaged_tower
-from clipknight.embedding.settings import FEATURES, OFFLINE
+from clipknight.embedding.settings import FEATURES, OFFLINE, TIMM
 from clipknight.messages import advice
 from clipknight.packs import place_in_pack
 from clipknight.paths import existing
@@ -90,12 +91,22 @@ def _load(name: str, device: str, precision: str, images_alone: bool) -> ImageEn
     base, size = without_size(name)
     if size and not size.isdecimal():
         raise ValueError(f"encoder {name!r}: the size after @ is a number of pixels, as in {base}@224")
+    if is_timm(base):
+        if not images_alone:
+            raise ValueError(f"encoder {name!r} is a classifier of images, without a text tower: recognise.py takes it")
+        from clipknight.embedding.timm_classifier import load_timm
+
+        return _on_device(load_timm(base, existing(base)), size, device, precision)
     folder = _encoder_folder(base)
     images_alone = images_alone and _is_packaged(base, folder)
     if folder is not None:
         encoder = replace(_adapted(folder, images_alone), name=name)
     else:
         encoder = _tower(base) if images_alone else _root(base)
+    return _on_device(encoder, size, device, precision)
+
+
+def _on_device(encoder: ImageEncoder, size: str, device: str, precision: str) -> ImageEncoder:
     encoder = encoder.at_size(int(size)) if size else encoder
     device = pick_device(device)
     return replace(encoder, device=device, precision=pick_precision(precision, device))
@@ -156,3 +167,12 @@ def _is_packaged(base: str, folder: Path | None) -> bool:
     if folder is not None:
         base = read_description(folder / "encoder.json", REMEDY, root=(str,)).get("root", "")
     return without_size(base)[0] in PACKAGED
+
+
+def is_timm(name: str) -> bool:
+    """Whether an encoder's name is of a classifier of timm's, or of a folder that timm.models.save_for_hf wrote."""
+    base, _ = without_size(name)
+    config = existing(base) / "config.json"
+    if base.startswith(TIMM) or not config.is_file():
+        return base.startswith(TIMM)
+    return "architecture" in read_description(config, "take another copy of the model")

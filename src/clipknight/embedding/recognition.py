@@ -1,7 +1,8 @@
 """Recognisers: what says which concepts an image shows, and how sure it is.
 
 A recogniser is the last layer of a classifier: ImageNet's 1,000 classes on the features of `lite2-minilm` (or lite0,
-lite1), whose package holds that layer. Of a CLIP with a joint space it is the embeddings of the words of a vocabulary.
+lite1), whose package holds that layer, or any of timm's. Of a CLIP with a joint space it is the embeddings of the words
+of a vocabulary.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from clipknight.data.text_files import read_text
 from clipknight.embedding.embeddings import unit
+from clipknight.embedding.image_encoder import ImageEncoder
 from clipknight.embedding.packaged_clip import PACKAGED, packaged_classifier
 
 import numpy as np
@@ -40,15 +42,28 @@ class Recogniser:
         return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def classifier(encoder: "ClipEncoder") -> Recogniser:
-    """The classifier of a packaged tower. ValueError for any other encoder, which knows no class by name."""
-    root = encoder.root.partition("@")[0]
-    if root not in PACKAGED or encoder.projected:
+def classifier(encoder: ImageEncoder, labels: Sequence[str] = ()) -> Recogniser:
+    """The classifier of a packaged tower or of timm's, its classes by their own names or by `labels` in order.
+
+    ValueError for any other encoder, which knows no class, and where names and classes are not as many.
+    """
+    if hasattr(encoder, "classifier"):
+        own, weight, bias = encoder.classifier()
+    elif encoder.root.partition("@")[0] in PACKAGED and not encoder.projected:
+        own, weight, bias = packaged_classifier(encoder.root.partition("@")[0])
+    else:
         raise ValueError(
-            f"encoder {encoder.name!r} has no classifier: name {', '.join(PACKAGED)}, or give --vocabulary WORDS.txt "
-            "to an encoder with a joint space"
+            f"encoder {encoder.name!r} has no classifier: name {', '.join(PACKAGED)}, one of timm's as "
+            "timm:resnet50.a1_in1k, or give --vocabulary WORDS.txt to an encoder with a joint space"
         )
-    return Recogniser(*packaged_classifier(root), of_unit=False)
+    names = labels or own
+    if len(names) != len(weight):
+        told = f"{len(names):,} names are given" if names else "names for none of them are known"
+        raise ValueError(
+            f"encoder {encoder.name!r} tells {len(weight):,} classes apart, and {told}: give them in the order of its "
+            "classes, one a line, by --vocabulary LABELS.txt"
+        )
+    return Recogniser(names, weight, bias, of_unit=False)
 
 
 def zero_shot(encoder: "ClipEncoder", concepts: Sequence[str], prompt: str) -> Recogniser:

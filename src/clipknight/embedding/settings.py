@@ -8,6 +8,7 @@ from clipknight.ranges import Name, Seed
 from clipknight.settings import without_effect
 
 OFFLINE = "lite2-minilm"  # the encoder that comes in packages
+TIMM = "timm:"  # begins the name of one of timm's classifiers
 MINILM = "all-MiniLM-L6-v2"
 FEATURES = ("auto", "pooled")
 

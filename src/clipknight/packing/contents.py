@@ -10,7 +10,7 @@ from pathlib import Path
 from clipknight.captioning.embedding_sources import encoder_space
 from clipknight.captioning.retriever import CorpusChoice, Retriever
 from clipknight.captioning.settings import COMPACT
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding.clip import is_timm, load_clip, load_image_encoder
 from clipknight.embedding.image_encoder import without_size
 from clipknight.embedding.packaged_clip import PACKAGED
 from clipknight.embedding.packed_corpus import PACKED, VECTORS, write_packed_corpus
@@ -160,7 +160,8 @@ class Contents:
     def _load(self, name: str, precision: str = "auto", features: str = "auto"):
         """An encoder by its name in the pack."""
         path = str(self.root / name.removeprefix("./")) if name.startswith("./") else name
-        return load_clip(path, self.device, precision, features)
+        load = load_image_encoder if is_timm(path) else load_clip
+        return load(path, self.device, precision, features)
 
     def _copy_best(self, run: Run, place: Path) -> None:
         best = run.folder / "best"

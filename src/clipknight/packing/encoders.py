@@ -4,7 +4,9 @@ import dataclasses
 import json
 from pathlib import Path
 
+from clipknight.embedding.clip import is_timm, load_image_encoder
 from clipknight.embedding.pretrained_clip import load_pretrained
+from clipknight.embedding.timm_classifier import write_timm
 from clipknight.packing.sixteen_bits import in_16_bits
 from clipknight.paths import existing
 
@@ -15,10 +17,12 @@ from safetensors.torch import save_file
 
 
 def write_pretrained(name: str, folder: Path, half: bool) -> None:
-    """Write the encoder called `name`, weights, settings and tokenizer, into a new `folder` that `load_clip` reads.
+    """Write the encoder called `name`, weights, settings and tokenizer, into a new `folder` that loads by its name.
 
     ValueError for one whose text tower or tokenizer has files of its own on the hub, which open_clip asks for.
     """
+    if is_timm(name):
+        return write_timm(load_image_encoder(name, "cpu"), folder, half)
     found = load_pretrained(name)
     tokenizer = found.tokenizer
     if isinstance(getattr(found.model, "text", None), HFTextEncoder) or isinstance(tokenizer, SigLipTokenizer):
