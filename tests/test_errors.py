@@ -28,7 +28,7 @@ def ending(error) -> SystemExit:
         (ValueError("no: try yes"), "error: no: try yes"),
         (KeyError("no vector for 'a'"), "error: no vector for 'a'"),
         (PermissionError(13, "Permission denied", "out/a"), "error: out/a: Permission denied"),
-        (OSError(28, os.strerror(28)), f"error: {os.strerror(28)}"),
+        (OSError(28, os.strerror(28), "out/a"), f"error: out/a: {os.strerror(28)}: make room, and run it again"),
         (OSError("12 requested and 0 written"), "error: 12 requested and 0 written"),
         (ConnectionRefusedError(), "error: ConnectionRefusedError"),
     ],

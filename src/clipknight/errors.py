@@ -1,6 +1,7 @@
 """What a script's user sees of a mistake: one line instead of a traceback."""
 
 import dataclasses
+import errno
 import functools
 import os
 import sys
@@ -35,6 +36,7 @@ EXTRAS = {
 }
 LONGEST = 500  # letters of a message
 EXPECTED = (ValueError, KeyError, OSError)  # of a user's making; OSError: files, disks and the network
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, and of what a user may take of it
 INTERRUPTED = 128 + 2  # as shells say of a program that SIGINT ended
 
 
@@ -116,7 +118,8 @@ def message_of(error: Exception) -> str:
     """What an error says to a user: a KeyError without its quotes, an OSError with the file first."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
+        remedy = ": make room, and run it again" if error.errno in FULL else ""
+        return f"{where}{error.strerror}{remedy}"
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     return str(error) or type(error).__name__

@@ -44,7 +44,9 @@ def connect(address: str) -> None:
                 ray.shutdown()
                 if last:
                     where = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
-                    raise OSError(f"{where} ({shortened(error, 200)}): `ray status` says what runs") from error
+                    # Ray itself sends this machine's token to the address "auto" alone.
+                    token = "; set RAY_AUTH_MODE=token if it asks for one" if address not in ("", "auto") else ""
+                    raise OSError(f"{where} ({shortened(error, 200)}): `ray status` says what runs{token}") from error
 
 
 def _environment() -> dict[str, str]:
