@@ -100,7 +100,7 @@ class Captions(Stage):
 class CaptionFilter(Stage):
     name, unit = "the filter of near-duplicate captions", "captions"
     written = "sentence-transformers' `paraphrase_mining_embeddings`"
-    bound_by = "multiplying"
+    bound_by = "multiplying, were none left out"
 
     def __init__(self, folder: Path, quick: bool):
         self.items = 5_000 if quick else 20_000
