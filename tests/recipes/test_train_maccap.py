@@ -109,9 +109,9 @@ def given(monkeypatch, argv):
     """What training gives the model: its noise, the vectors of a caption and those of a held-out one."""
     seen = {}
 
-    def look(run, model, tokenizer, captions, held_captions, description, s, valid, say):
+    def look(run, model, tokenizer, objective, held_captions, description, s, valid, say):
         seen.update(noise=model.noise, options=description["options"])
-        seen.update(vectors=captions[0, 3][0], held=held_captions[0, 3][0])
+        seen.update(vectors=objective.captions[0, 3][0], held=held_captions[0, 3][0])
         return {"score": 0.0}
 
     monkeypatch.setattr(train_maccap, "train", look)
