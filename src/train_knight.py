@@ -101,9 +101,8 @@ def main(argv=None) -> float:
     weights = decoder.num_parameters() / 1e6
     print(f"{read.corpus.name}: {len(read.corpus):,} captions; decoder of {weights:.1f} million weights")
     captions, held_captions = prefix.captions(read, tokenizer, s.max_tokens)
-    objective = WordByWord(captions)
-    if s.samples:
-        objective = SelfCritical(captions, read.corpus, tokenizer, s.samples, s.max_tokens)
+    rewarded = SelfCritical(captions, read.corpus, tokenizer, s.samples, s.max_tokens)
+    objective = rewarded if s.samples else WordByWord(captions)
 
     def captioner(decoder: Decoder) -> Captioner:
         return Captioner(retriever, PrefixCaptions(decoder, prefix), prefix.length)

@@ -9,19 +9,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clipknight.captioning.consensus import LONGEST, TOKEN
 from clipknight.waiting import waiting
 
 import numpy as np
 
-LONGEST = 4  # words of an n-gram
 SIGMA = 6.0  # of the Gaussian that punishes another length
-WORD = re.compile(r"[\w']+")
 END = "\n"  # said at a caption's end: CIDEr alone would have captions break off after "of a"
 
 
 def words(caption: str) -> list[str]:
     """Lower-case words and the end."""
-    return [*WORD.findall(caption.lower()), END]
+    return [*re.findall(TOKEN, caption.lower()), END]
 
 
 def ngrams(caption: list[str]) -> Counter:
@@ -51,12 +50,13 @@ class CiderReward:
                 self.images_with.update({gram for row in group for gram in ngrams(words(texts[row]))})
 
     def weighted(self, caption: str) -> WeightedCaption:
+        split = words(caption)
         tables: list[dict] = [{} for _ in range(LONGEST)]
-        for gram, count in ngrams(words(caption)).items():
+        for gram, count in ngrams(split).items():
             rarity = math.log(self.images / max(1, self.images_with.get(gram, 0)))
             tables[len(gram) - 1][gram] = count * rarity
         norms = [math.sqrt(sum(weight * weight for weight in table.values())) for table in tables]
-        return WeightedCaption(tables, norms, len(words(caption)) - 1)
+        return WeightedCaption(tables, norms, len(split) - 1)
 
     def score(self, caption: str, references: Sequence[WeightedCaption]) -> float:
         """Of 10, as CIDEr is usually given; the mean over the references."""
