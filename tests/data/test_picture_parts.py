@@ -66,6 +66,22 @@ def test_the_same_at_a_url(tars):
         picture_parts("memory://bucket/none", halves)
 
 
+def test_pictures_at_a_url_are_listed_once(tmp_path, monkeypatch):
+    store = fsspec.filesystem("memory")
+    for shade in (1, 2, 3, 4):
+        store.pipe_file(f"/bucket/photos/{shade}.png", picture(shade))
+    listed = []
+    monkeypatch.setattr(type(store), "find", lambda *args, **options: listed.append(args[1]) or find(*args, **options))
+    assert read(picture_parts("memory://bucket/photos", halves)) == [
+        ("00000", {"1": 1, "2": 2}),
+        ("00001", {"3": 3, "4": 4}),
+    ]
+    assert listed == ["/bucket/photos"]
+
+
+find = fsspec.get_filesystem_class("memory").find
+
+
 def test_an_archive_by_itself_has_ids_without_its_name(tars):
     assert read(picture_parts(str(tars / "b.tar"), halves)) == [("00000-b", {"003": 3, "004": 4})]
 

@@ -68,7 +68,9 @@ def picture_parts(source: str, cut: Callable[[int], list[tuple[int, int]]]) -> l
 
     `cut` gives the stretches of so many files of a folder. FileNotFoundError where there is nothing.
     """
-    if archives := archives_of(source):
+    remote = files_at(source) if is_url(source) else None
+    archives = archives_of(source) if remote is None else [url for url in remote if url.lower().endswith(PACKED)]
+    if archives:
         base = source if len(archives) == 1 else str(archives[0]).rpartition("/")[0]
         return [
             PictureArchive(
@@ -78,7 +80,7 @@ def picture_parts(source: str, cut: Callable[[int], list[tuple[int, int]]]) -> l
             )
             for number, archive in enumerate(archives)
         ]
-    images = image_folder(fetched(source) if is_url(source) else source).images
+    images = image_folder(source if remote is None else fetched(source, remote)).images
     return [
         PictureFiles(f"{number:05d}", dict(zip(images["id"][start:stop], images["path"][start:stop], strict=True)))
         for number, (start, stop) in enumerate(cut(len(images)))
@@ -86,9 +88,7 @@ def picture_parts(source: str, cut: Callable[[int], list[tuple[int, int]]]) -> l
 
 
 def archives_of(source: str) -> list[str]:
-    """The archives that a path or a URL names, in order; none where pictures lie there by themselves."""
-    if is_url(source):
-        return [url for url in files_at(source) if url.lower().endswith(PACKED)]
+    """The archives that a path names, in order; none where pictures lie there by themselves."""
     path = present(source)
     if path.is_file():
         return [str(path)] if is_archive(path) else []
