@@ -2,6 +2,7 @@
 
 python src/caption.py photo.jpg                                            # with the starter weights
 python src/caption.py FOLDER clip.mp4 --run knight --from ensemble --out outputs/captions.csv
+python src/caption.py shards/*.tar --run knight --out outputs/captions.csv   # names are archive/picture
 python src/caption.py film.mp4 --every scenes --out film.srt             # subtitles; --every 5s cuts by the clock
 python src/caption.py --data input/flickr8k --split valid --run knight --out outputs/valid.json
 """
@@ -29,7 +30,7 @@ class Settings(EngineSettings, WorkerSettings, PrecisionSettings, BackendSetting
     """Settings of caption.py"""
 
     paths: list[str] = field(default_factory=list)
-    """images, videos, and folders of them, as free words"""
+    """images, videos, folders and archives of them (tar, zip, Parquet), and URLs of all these, as free words"""
     data: str = ""
     """instead of paths, with --split: a dataset's folder"""
     split: str = ""

@@ -107,6 +107,22 @@ def test_names_in_one_folder_are_relative_to_it(argv, media):
     assert sorted(table["image"]) == ["more/blue.jpg", "more/green.mp4", "more/white.png", "red.png"]
 
 
+def test_what_lies_in_archives_is_named_after_them(argv, media, tmp_path, out, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.make_archive("shards/00000", "tar", media, "red.png")
+    shutil.make_archive("shards/00001", "tar", media, "more")
+    table = main(argv("shards/00000.tar", "shards/00001.tar", f"--out={out.with_suffix('.json')}", "--num_beams=1"))
+    assert colours_in(table) == {
+        "shards/00000/red.png": ["red"],
+        "shards/00001/more/blue.jpg": ["blue"],
+        "shards/00001/more/white.png": ["white"],
+        "shards/00001/more/green.mp4": ["green"],
+    }
+    assert out.with_suffix(".html").read_text(encoding="utf-8").count("data:image/jpeg") == 3 + 5
+    (unpacked,) = results(out.with_suffix(".json"))["shards/00000/red.png"]["pictures"]
+    assert Image.open(unpacked).size == (40, 40)
+
+
 def test_json_gives_the_reasons(argv, media, out, knight_run):
     out = out.with_suffix(".json")
     main(argv(media / "more", "--frames=3", f"--out={out}", "--html=none"))

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from clipknight.captioning.captioner import Captioner, CaptionOptions
 from clipknight.data.datasets import Dataset, listed_images
-from clipknight.data.media import find_media
+from clipknight.data.media_sources import find_media
 from clipknight.data.shots import shots_by_path
 from clipknight.data.video_timeline import Shot
 from clipknight.data.videos import frame_files, is_video

@@ -32,10 +32,11 @@ FORMS = ("*.parquet", "data/*.parquet", "default/*/*.parquet")  # where 🤗 dat
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
-def unpacked(path: Path, columns: Columns) -> Path:
+def unpacked(path: Path, columns: Columns | None) -> Path:
     """`path` itself, or where it is an archive, or a folder of them alone, the folder of what is in them.
 
-    ValueError for archives that are damaged, hostile, or larger than the disk.
+    `columns` are those of Parquet files, None where they need no captions. ValueError for archives that are damaged,
+    hostile, or larger than the disk.
     """
     packed = [path] if path.is_file() and is_archive(path) else archives_in(path) if path.is_dir() else []
     if not packed:
@@ -52,7 +53,7 @@ def unpacked(path: Path, columns: Columns) -> Path:
                     if file not in tables:
                         unpack(file, temporary / stem_of(file))
                 if tables:
-                    write_pictures(tables, columns, temporary)
+                    write_pictures(tables, columns or Columns(), temporary, captioned=columns is not None)
                 for file in base.iterdir() if path.is_dir() else ():
                     if file.is_file() and file not in packed and not file.name.startswith("."):
                         shutil.copy(file, temporary)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,20 +47,12 @@ class Media:
         return listed(root, names, suffixes) if self.wanted else list(names.unique())
 
 
-def find_media(paths: Sequence[str | Path]) -> dict[str, str]:
-    """Every image and video among `paths`, files or folders with their subfolders: its path, by its name.
-
-    "scikit-image" stands for the photographs inside that package. One folder's files are named relative to it, others
-    as given. FileNotFoundError, ValueError for other files.
-    """
-    found = {}
-    for path in paths:
-        found |= media_at(path, among_others=len(paths) > 1)
-    return found
-
-
 def media_at(path: str | Path, among_others: bool = True) -> dict[str, str]:
-    """The same of one path, which may stand among others."""
+    """Every image and video at `path`, a file or a folder with its subfolders: its path, by its name.
+
+    "scikit-image" stands for the photographs inside that package. A folder's files are named relative to it, or as
+    given where it stands among others. FileNotFoundError, ValueError for other files.
+    """
     if not str(path):
         raise ValueError("one of the images or folders to read has an empty name")
     path = Path(path).expanduser()

@@ -69,21 +69,26 @@ def picture_parts(source: str, cut: Callable[[int], list[tuple[int, int]]]) -> l
     `cut` gives the stretches of so many files of a folder. FileNotFoundError where there is nothing.
     """
     remote = files_at(source) if is_url(source) else None
-    archives = archives_of(source) if remote is None else [url for url in remote if url.lower().endswith(PACKED)]
-    if archives:
-        base = source if len(archives) == 1 else str(archives[0]).rpartition("/")[0]
-        return [
-            PictureArchive(
-                f"{number:05d}-{_plain(stem_of(Path(archive)))}",
-                archive,
-                "" if len(archives) == 1 else f"{_below(base, archive)}/",
-            )
-            for number, archive in enumerate(archives)
-        ]
+    if archives := picture_archives(source, remote):
+        return archives
     images = image_folder(source if remote is None else fetched(source, remote)).images
     return [
         PictureFiles(f"{number:05d}", dict(zip(images["id"][start:stop], images["path"][start:stop], strict=True)))
         for number, (start, stop) in enumerate(cut(len(images)))
+    ]
+
+
+def picture_archives(source: str, remote: dict[str, int] | None = None) -> list[PictureArchive]:
+    """The archives that a path names, or a URL with the files `remote`; none where pictures lie there by themselves."""
+    archives = archives_of(source) if remote is None else [url for url in remote if url.lower().endswith(PACKED)]
+    base = archives[0].rpartition("/")[0] if archives else ""
+    return [
+        PictureArchive(
+            f"{number:05d}-{_plain(stem_of(Path(archive)))}",
+            archive,
+            "" if len(archives) == 1 else f"{_below(base, archive)}/",
+        )
+        for number, archive in enumerate(archives)
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clipknight.data.delimited import read_delimited
-from clipknight.data.media import find_media
+from clipknight.data.media_sources import find_media
 from clipknight.data.videos import is_video
 from clipknight.messages import a_few
 from clipknight.paths import existing
