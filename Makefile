@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo flickr8k table1 ladder captions starter study family video questions kaggle test lint bench docs notebooks
+.PHONY: help demo flickr8k table1 ladder captions starter study family video questions kaggle test slow lint bench docs notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,8 +49,11 @@ questions: $(READY)  ## questions about the sample's drawings, answered: outputs
 kaggle: $(READY)  ## outputs/kaggle: the run RUN (ensemble) as a Kaggle dataset and a notebook without internet, see docs/kaggle.md
 	$(BIN)/python src/kaggle_kit.py --run $(or $(RUN),ensemble) $(if $(KAGGLE_USER),--user $(KAGGLE_USER))
 
-test: $(READY)  ## all tests
+test: $(READY)  ## the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+slow: $(READY)  ## the tests that make test leaves out: notebooks, several processes, kills at random instants
+	KILLS=$(or $(KILLS),5) $(BIN)/python -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY)  ## ruff: errors and formatting; import-linter: which package may import which
 	$(BIN)/ruff check .

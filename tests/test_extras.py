@@ -44,6 +44,7 @@ def test_requirements_pin_all_of_them():
     assert names(PROJECT["dependencies"]) | extras <= pinned
 
 
+@pytest.mark.slow
 def test_scripts_start_with_the_core_alone_and_studies_from_anywhere(tmp_path):
     code = f"""
 import runpy, sys

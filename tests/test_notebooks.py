@@ -40,6 +40,7 @@ def outputs_and_kernel(tmp_path_factory):
     kernel.shutdown_kernel(now=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, outputs_and_kernel):
     outputs, kernel = outputs_and_kernel

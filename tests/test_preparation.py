@@ -32,6 +32,7 @@ if linux:
 """
 
 
+@pytest.mark.slow
 def test_importing_changes_nothing_of_the_process_and_main_does():
     """Each page of an array of 80 MB faults, until freed memory is kept: then it takes the pages another has left."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

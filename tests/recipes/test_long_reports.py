@@ -48,6 +48,7 @@ def test_they_are_read_and_split_by_report(radiographs, colour_encoder):
     assert splits.map(len).eq(1).all() and set().union(*splits) == {"train", "valid", "test"}
 
 
+@pytest.mark.slow
 def test_they_are_learned_from_and_scored(radiographs, tiny_clip, colour_encoder, tmp_path):
     words = {"data": radiographs, "encoder": tiny_clip, "target_encoder": colour_encoder, "run": "reports/b"}
     words |= {"n_neighbors": 4, "precision": "fp32", "device": "cpu", "workers": 0}

@@ -116,6 +116,7 @@ def test_ways(tiny_clip):
     np.testing.assert_array_equal(ways["image + best region"], found.joined(1.0))
 
 
+@pytest.mark.slow
 def test_a_study_of_fewer_images_repeats(argv, tmp_path, capsys):
     first, again = (main([*argv, "--limit=21", f"--out={tmp_path / 'fewer'}"]) for _ in range(2))
     assert first == again and (first["images"], first["captions"]) == (21, 105)

@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 from small_training import broken_off
 
+pytestmark = pytest.mark.slow
 MAINS = {"train_a": train_a.main, "train_clip": train_clip.main, "train_knight": train_knight.main}
 SHARED = {"precision": "fp32", "device": "cpu", "workers": 0, "epochs": 2, "ema": 0.9, "save_every": 1}
 
