@@ -17,7 +17,7 @@ from typing import Literal
 from clipknight.devices import BackendSettings, PrecisionSettings, WorkerSettings
 from clipknight.embedding.settings import FEATURES, OFFLINE, DataSettings, SkippingSettings
 from clipknight.errors import parse_early, user_errors
-from clipknight.ranges import Name, PositiveCount, PositiveShare
+from clipknight.ranges import Name, PositiveCount, PositiveShare, ShareBelowOne
 from clipknight.settings import parse
 from clipknight.training.settings import RunSettings
 
@@ -38,6 +38,8 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, 
     """image embedding that is classified: auto (the encoder's own), or pooled (before its projection)"""
     top: PositiveCount = 30
     """the most probable concepts, which alone count"""
+    rare: ShareBelowOne = 0.02
+    """share of the valid images, the least familiar ones, from which on nothing counts as recognised in a picture"""
     prompt: str = "a photo of a {}"
     """text whose embedding stands for a concept"""
     corpus: list[str] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Settings(RunSettings, WorkerSettings, PrecisionSettings, BackendSettings, 
 if __name__ == "__main__":
     parse_early(Settings, __doc__)  # --help and typos, before the parts load
 
+from clipknight.embedding.cache import unscaled_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import is_timm, load_clip, load_image_encoder
 from clipknight.embedding.corpora import corpus_embeddings, read_corpus
@@ -89,7 +92,10 @@ def main(argv=None) -> float:
     run = Run.start(s.run, s, "concepts", overwrite=s.overwrite, encoder_fingerprint=encoder.fingerprint("visual"))
     texts = [s.prompt.format(concept) for concept in known.concepts]
     vectors = load_target_encoder(s.target_encoder, s.device).encode(texts, batch_size=128, show_progress_bar=False)
-    Concepts(known, as_captions(unit(vectors), s) if s.corpus else unit(vectors), s.top).to_folder(run.folder / "best")
+    vectors = as_captions(unit(vectors), s) if s.corpus else unit(vectors)
+    features = unscaled_embeddings(encoder, valid.dataset, workers=s.workers)
+    familiar = float(np.quantile(known.recognised(features.vectors)[1], s.rare)) if s.rare else None
+    Concepts(known, vectors, s.top, familiar).to_folder(run.folder / "best")
 
     save_split_predictions(run, data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))

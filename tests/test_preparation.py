@@ -6,6 +6,8 @@ import sys
 from clipknight.errors import early, user_errors
 from clipknight.paths import ROOT
 
+import pytest
+
 PROGRAM = """
 import os, sys
 import clipknight.embedding.clip, clipknight.captioning.decoders, clipknight.ensemble.training_images, cv2, transformers

@@ -1,6 +1,6 @@
 from dataclasses import make_dataclass
 
-from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.embedding.embeddings import UNRECOGNISED, Embeddings, unit
 from clipknight.ensemble import predictors
 from clipknight.ensemble.blending import blend, fit_weights
 from clipknight.ensemble.gate import Gate, GatePredictor, cross_fitted_gate, fit_gate, gate_loss, signs_of
@@ -50,6 +50,15 @@ def test_a_rows_length_is_the_cosine_to_expect(two_kinds):
     assert np.corrcoef(lengths, cosines)[0, 1] > 0.3
     assert (lengths < gate.unfamiliar).mean() == pytest.approx(0.01, abs=0.005)
     assert gate.notes == {"unfamiliar": gate.unfamiliar}
+
+
+def test_an_image_in_which_a_member_recognises_nothing_is_unlike_others(two_kinds):
+    members, targets, _ = two_kinds
+    gate = fit_gate(members, targets, np.ones(ROWS))
+    second = members[1].copy()
+    second[7] *= UNRECOGNISED / np.linalg.norm(second[7])
+    lengths = np.linalg.norm(gate.predict([members[0], second]), axis=1)
+    assert lengths[7] < gate.unfamiliar and (lengths < gate.unfamiliar).mean() < 0.03
 
 
 def test_the_slope_of_the_loss(two_kinds):

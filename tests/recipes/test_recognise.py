@@ -3,7 +3,7 @@ from clipknight.data.datasets import read_dataset
 from clipknight.embedding.cache import image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import load_clip
-from clipknight.embedding.embeddings import unit
+from clipknight.embedding.embeddings import UNRECOGNISED, unit
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.training.runs import Run
@@ -61,6 +61,15 @@ def test_the_run_predicts_again(argv, coloured, colour_encoder):
     run, data = Run.open("concepts/again"), CaptionedDataset.read(coloured, str(colour_encoder), "cpu")
     rows = load_predictor(run, "cpu").predict(data.dataset.split("valid"), workers=0)
     np.testing.assert_array_equal(rows.vectors, run.predictions("valid").aligned_to(rows.ids).vectors)
+
+
+def test_the_rarest_of_the_valid_images_count_as_unknown(argv):
+    shares = {}
+    for rare in (0, 0.4):
+        main(argv(f"rare{rare}", f"--rare={rare}"))
+        rows = Run.open(f"concepts/rare{rare}").predictions("valid").vectors
+        shares[rare] = float((np.linalg.norm(rows, axis=1) < 2 * UNRECOGNISED).mean())
+    assert shares[0] == 0 and shares[0.4] == pytest.approx(0.4, abs=0.11)
 
 
 def test_an_encoder_without_a_classifier_needs_a_vocabulary(argv):

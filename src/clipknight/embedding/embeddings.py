@@ -16,6 +16,7 @@ FILES = {"vectors.npy", "ids.parquet", "meta.json", "regions.npy"}  # of a saved
 UNFAMILIAR = (
     "unfamiliar"  # in the meta of rows whose length is their confidence: what is below it is like nothing known
 )
+UNRECOGNISED = 1e-4  # length of the row of a picture that is like nothing its model knows; else rows are longer
 CHUNK_ROWS = 65_536  # rows checked at a time, so that a memory-mapped file larger than memory can be
 
 

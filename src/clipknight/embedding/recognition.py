@@ -37,9 +37,19 @@ class Recogniser:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """(N, C), each row of sum 1."""
+        return self.recognised(features)[0]
+
+    def recognised(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (N, C), and how familiar each picture looks (N,), whatever it shows.
+
+        That is minus the free energy, log Σ exp of its logits (Liu et al. 2020, eq. 4): a texture or an X-ray, unlike
+        all that a classifier was trained on, gives low ones, however probable its first concept is made by their sum.
+        """
         logits = (unit(features) if self.of_unit else features) @ self.weight.T + self.bias
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        highest = logits.max(axis=1, keepdims=True)
+        powers = np.exp(logits - highest)
+        total = powers.sum(axis=1, keepdims=True)
+        return powers / total, (highest + np.log(total))[:, 0]
 
 
 def classifier(encoder: ImageEncoder, labels: Sequence[str] = ()) -> Recogniser:

@@ -11,9 +11,10 @@ from pathlib import Path
 from clipknight.data.datasets import Dataset
 from clipknight.embedding.cache import unscaled_embeddings
 from clipknight.embedding.clip import load_image_encoder
-from clipknight.embedding.embeddings import Embeddings, unit
+from clipknight.embedding.embeddings import UNRECOGNISED, Embeddings, unit
 from clipknight.embedding.recognition import CHUNK_ROWS, Recogniser
 from clipknight.files import atomic_folder
+from clipknight.messages import shortened
 from clipknight.saved_files import read_description, read_tensors
 
 import numpy as np
@@ -23,20 +24,26 @@ AGAIN = "make the run again by src/recognise.py --overwrite"
 
 
 class Concepts:
-    """`recogniser` with the unit target embeddings `vectors` (C, T) of its C concepts, of which the `top` count."""
+    """`recogniser` with the unit target embeddings `vectors` (C, T) of its C concepts, of which the `top` count.
 
-    def __init__(self, recogniser: Recogniser, vectors: np.ndarray, top: int):
-        self.recogniser, self.vectors, self.top = recogniser, vectors, min(top, len(vectors))
+    In a picture that looks less familiar to the recogniser than `familiar` nothing is recognised.
+    """
+
+    def __init__(self, recogniser: Recogniser, vectors: np.ndarray, top: int, familiar: float | None = None):
+        self.recogniser, self.vectors, self.top, self.familiar = recogniser, vectors, min(top, len(vectors)), familiar
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Rows (N, T) of features (N, D): the direction is Norouzi et al.'s, eq. 6, the length how probable the first
-        concept is, so that in a blend a guess counts the less.
+        concept is, so that in a blend a guess counts the less, and next to nothing where nothing is recognised.
         """
         rows = np.empty((len(features), self.vectors.shape[1]), np.float32)
         for start in range(0, len(features), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            probabilities = self.recogniser.probabilities(features[chunk])
-            rows[chunk] = unit(self._shares(probabilities) @ self.vectors) * probabilities.max(axis=1, keepdims=True)
+            probabilities, familiarity = self.recogniser.recognised(features[chunk])
+            sure = probabilities.max(axis=1)
+            if self.familiar is not None:
+                sure = np.where(familiarity < self.familiar, UNRECOGNISED, sure)
+            rows[chunk] = unit(self._shares(probabilities) @ self.vectors) * sure[:, None]
         return rows
 
     def named(self, features: np.ndarray, count: int = 3) -> list[list[tuple[str, float]]]:
@@ -61,6 +68,7 @@ class Concepts:
                 temporary / "concepts.safetensors",
             )
             description = {"concepts": list(known.concepts), "of_unit": known.of_unit, "top": self.top}
+            description |= {} if self.familiar is None else {"familiar": self.familiar}
             (temporary / "concepts.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
@@ -70,11 +78,13 @@ class Concepts:
         description = read_description(folder / "concepts.json", AGAIN, **types)
         tensors = read_tensors(folder / "concepts.safetensors", AGAIN)
         arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
-        count = len(description["concepts"])
+        count, familiar = len(description["concepts"]), description.get("familiar")
+        if familiar is not None and not isinstance(familiar, (int, float)):
+            raise ValueError(f"{folder / 'concepts.json'}: familiar is {shortened(familiar)}, not a number: {AGAIN}")
         if set(arrays) != {"weight", "bias", "vectors"} or any(len(array) != count for array in arrays.values()):
             raise ValueError(f"{folder / 'concepts.safetensors'} does not hold {count} concepts: {AGAIN}")
         known = Recogniser(description["concepts"], arrays["weight"], arrays["bias"], description["of_unit"])
-        return cls(known, arrays["vectors"], description["top"])
+        return cls(known, arrays["vectors"], description["top"], familiar)
 
 
 class ConceptsPredictor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from clipknight.embedding.embeddings import UNFAMILIAR, unit
+from clipknight.embedding.embeddings import UNFAMILIAR, UNRECOGNISED, unit
 from clipknight.ensemble.blending import BlendPredictor, at_most_unit, out_of_fold
 from clipknight.files import atomic_file
 from clipknight.saved_files import read_noted_tensors
@@ -30,7 +30,7 @@ class Gate:
     """Signs (N, S), with a 1 before them, times `coefficients` (1 + S, M) are the logits of M members' shares.
 
     Times `expected` (1 + S,) they are the Avg-Cos to expect of the blended row. Where that is below `unfamiliar`, the
-    image is unlike those of valid.
+    image is unlike those of valid; no more is expected where a member recognises nothing.
     """
 
     coefficients: np.ndarray
@@ -50,7 +50,10 @@ class Gate:
         """Rows (N, D) float32 for M members' rows (N, D), as long as their Avg-Cos is expected to be."""
         rows, signs = stacked(members), with_one(signs_of(members))
         mixed = unit(np.einsum("nm,nmd->nd", softmax(signs @ self.coefficients), rows))
-        return (mixed * np.clip(signs @ self.expected, LEAST_LENGTH, 1)[:, None]).astype(np.float32)
+        expected = signs @ self.expected
+        nothing = (np.linalg.norm(rows, axis=2) < 2 * UNRECOGNISED).any(axis=1)
+        expected[nothing] = np.minimum(expected[nothing], 0.99 * self.unfamiliar)
+        return (mixed * np.clip(expected, LEAST_LENGTH, 1)[:, None]).astype(np.float32)
 
     def save(self, file: str | Path) -> None:
         notes = {"weights": json.dumps(self.weights), "unfamiliar": repr(self.unfamiliar)}
