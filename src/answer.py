@@ -110,7 +110,8 @@ def main(argv=None) -> pd.DataFrame:
             "instructions: train_knight.py --decoder smollm2 --freeze_decoder"
         )
     source = source_for(run, s.from_, s.device)
-    captioner = open_captioner(run, device=s.device, precision=s.precision)
+    by_transformers = s.image_as == "prefix"
+    captioner = open_captioner(run, device=s.device, precision=s.precision, by_transformers=by_transformers)
     chat = not (s.choices or s.closed)
     if s.image_as == "prefix":
         decoder = captioner.method.decoder

@@ -1,4 +1,7 @@
-"""What a script imports before it has answered --help, or refused a typo: nothing that takes long."""
+"""What a script imports before it has answered --help, or refused a typo: nothing that takes long.
+
+And what a caption by the starter takes: torch, but none of the libraries that others are captioned or trained with.
+"""
 
 import json
 import os
@@ -11,6 +14,7 @@ import pytest
 
 HEAVY = {"cv2", "faiss", "joblib", "matplotlib", "open_clip", "pandas", "pyarrow", "scipy", "sentence_transformers"}
 HEAVY |= {"huggingface_hub", "numpy", "PIL", "sklearn", "timm", "torch", "torchvision", "transformers"}
+UNUSED = {"open_clip", "sentence_transformers", "sklearn", "timm", "torch._dynamo", "torchvision", "transformers"}
 SRC = ROOT / "src"
 SCRIPTS = sorted(file.relative_to(SRC).as_posix() for folder in (SRC, SRC / "studies") for file in folder.glob("*.py"))
 ASKED = [[script, flag] for script in SCRIPTS for flag in ("--help", "--hlep")]
@@ -31,6 +35,12 @@ for script, *words in json.loads(sys.stdin.read()):
         except SystemExit as end:
             answers[" ".join(sys.argv)] = end.code, page.getvalue(), sorted(set(sys.modules) - before)
 print(json.dumps(answers))
+"""
+CAPTION = """
+import sys
+from caption import main
+main([sys.argv[1], "--out", sys.argv[2], "--workers=0", "--device=cpu"])
+print(*sys.modules)
 """
 
 
@@ -66,3 +76,11 @@ def test_a_mistake_in_a_file_of_steps_is_one_of_them(answers, file, problem):
     (answer,) = [answer for command, answer in answers.items() if command.endswith(file)]
     code, page, _ = answer
     assert code.startswith("error: ") and "step 2" in code and problem in code and not page
+
+
+def test_the_starter_captions_without_what_training_takes(coloured, tmp_path):
+    picture, out = coloured / "Images" / "train00.png", tmp_path / "captions.csv"
+    call = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(SRC)}}
+    ended = subprocess.run([sys.executable, "-c", CAPTION, picture, out], capture_output=True, text=True, **call)
+    assert ended.returncode == 0, ended.stderr
+    assert "train00.png: " in ended.stdout and UNUSED.isdisjoint(ended.stdout.splitlines()[-1].split())

@@ -1,6 +1,7 @@
 """Batches of captions for a decoder: token ids beside the vectors of their neighbours, like lengths together."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from clipknight.processes import process_count
 from clipknight.training.batches import EpochBatches
@@ -8,7 +9,9 @@ from clipknight.training.batches import EpochBatches
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 POOL = 64  # batches among which captions are sorted by length
 
@@ -21,7 +24,7 @@ class TokenizedCaptions(Dataset):
         captions: Sequence[str],
         vectors: np.ndarray,
         neighbours: np.ndarray,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: "PreTrainedTokenizerBase",
         max_tokens: int,
     ):
         end = tokenizer.eos_token_id

@@ -1,6 +1,7 @@
 """A decoder at work: captions after prefixes, in batches."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clipknight.captioning.decoding_in_parts import Beams, captions_in_parts
 from clipknight.captioning.knight import Knight
@@ -10,7 +11,9 @@ from clipknight.waiting import SHOWN_AFTER, progress_bar
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class Decoder:
     """`model` with its tokenizer, in a `precision`, `batch_size` prefixes at a time."""
 
     model: Knight
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: "PreTrainedTokenizerBase"
     precision: torch.dtype = torch.float32
     batch_size: int = 64
 

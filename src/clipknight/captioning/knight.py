@@ -7,8 +7,11 @@ to an image's embedding, or for a video one mean of such neighbours a frame, so 
 import copy
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from clipknight.captioning.gpt2 import GPT2
 from clipknight.captioning.mappers import Mapper, QueryMapper
+from clipknight.captioning.plain_decoder import CaptionTokenizer, load_plain_decoder
 from clipknight.embedding.scaling import root_scaled
 from clipknight.files import atomic_folder
 from clipknight.messages import a_few, shortened
@@ -18,7 +21,9 @@ from clipknight.waiting import waiting
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORED = -100  # label of a position that is not learnt
 AGAIN = "train the run again, with --overwrite"
@@ -41,7 +46,12 @@ class Knight(nn.Module):
     """
 
     def __init__(
-        self, decoder: PreTrainedModel, dim: int, noise: float = 0.0, noisy: int | None = None, queries: int = 0
+        self,
+        decoder: "PreTrainedModel | GPT2",
+        dim: int,
+        noise: float = 0.0,
+        noisy: int | None = None,
+        queries: int = 0,
     ):
         super().__init__()
         width = decoder.get_input_embeddings().embedding_dim
@@ -90,19 +100,19 @@ class Knight(nn.Module):
         """Token ids (B, up to max_new_tokens) after the prefix of `vectors` (B, k, D); `options` are transformers'."""
         prefix = self.prefix(vectors)
         self.check_room(prefix.shape[1], max_new_tokens)
+        search = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "eos_token_id": end, **options}
+        if isinstance(self.decoder, GPT2):
+            return self.decoder.generate(prefix, **search)
         return self.decoder.generate(
             inputs_embeds=prefix,
             attention_mask=prefix.new_ones(prefix.shape[:2], dtype=torch.long),
-            num_beams=num_beams,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=end,
             pad_token_id=end,
-            **{"do_sample": False, **options},
+            **{"do_sample": False, **search},
         )
 
 
 def save_knight(
-    model: Knight, tokenizer: PreTrainedTokenizerBase, description: dict, folder: Path, half: bool = False
+    model: Knight, tokenizer: "PreTrainedTokenizerBase", description: dict, folder: Path, half: bool = False
 ) -> None:
     """Write mapper, decoder and tokenizer into `folder`, which appears whole; `half` stores numbers in 16 bits."""
     dtype = torch.float16 if half else torch.float32
@@ -119,11 +129,17 @@ def save_knight(
         )
 
 
-def load_knight(folder: Path) -> tuple[Knight, PreTrainedTokenizerBase, dict]:
-    """(model in evaluation mode, tokenizer, description) of a folder that `save_knight` wrote."""
+def load_knight(
+    folder: Path, by_transformers: bool = True
+) -> "tuple[Knight, PreTrainedTokenizerBase | CaptionTokenizer, dict]":
+    """(model in evaluation mode, tokenizer, description) of a folder that `save_knight` wrote.
+
+    What is to say captions alone needs a decoder `by_transformers` only where that is no GPT-2.
+    """
     description = knight_description(folder)
     with waiting("loading the decoder"):
-        decoder, tokenizer = _load_decoder(folder / "decoder")
+        plain = None if by_transformers else load_plain_decoder(folder / "decoder")
+        decoder, tokenizer = plain or _load_decoder(folder / "decoder")
     model = Knight(decoder, description["dim"], queries=description.get("queries", 0))
     load_mapper(model, folder)
     return model.eval(), tokenizer, description
@@ -151,8 +167,10 @@ def load_mapper(model: Knight, folder: Path) -> None:
     load_weights(model.mapper, weights, file, AGAIN)
 
 
-def _load_decoder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load_decoder(folder: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """ValueError for weights that are cut, lacking, not finite or of other shapes, and for a broken tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     options = {"trust_remote_code": False, "local_files_only": True}
     try:
         decoder, loaded = AutoModelForCausalLM.from_pretrained(

@@ -6,7 +6,7 @@ CLMs' and MacCap's are in `clipknight.methods`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from clipknight.captioning.caption_batches import TokenizedCaptions
 from clipknight.captioning.captioner import Captioner, CaptionOptions, ImageVectors
@@ -18,7 +18,9 @@ from clipknight.embedding.embeddings import Embeddings
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CaptionPair = tuple[TokenizedCaptions, TokenizedCaptions]  # to learn, and held out
 
@@ -33,7 +35,7 @@ class Prefix(Protocol):
     length: int
     description: dict
 
-    def captions(self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> CaptionPair:
+    def captions(self, read: TrainingCorpus, tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> CaptionPair:
         """Captions with their vectors, to learn and held out."""
 
     def vectors(self, images: ImageVectors) -> np.ndarray | GatheredRows:
@@ -65,7 +67,7 @@ class NeighbourPrefix:
     def description(self) -> dict:
         return {"method": "knight", "n_neighbors": self.n_neighbors}
 
-    def captions(self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> CaptionPair:
+    def captions(self, read: TrainingCorpus, tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> CaptionPair:
         index = self.retriever.index
         rows = index.neighbours(read.corpus, self.n_neighbors, self.exclude)
         _, held_rows = index.search(read.held_vectors, self.n_neighbors)
@@ -97,7 +99,7 @@ class DirectPrefix:
     def described(cls, retriever: Retriever, description: dict) -> "DirectPrefix":
         return cls()
 
-    def captions(self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> CaptionPair:
+    def captions(self, read: TrainingCorpus, tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> CaptionPair:
         rows, held_rows = (np.arange(len(part))[:, None] for part in (read.corpus, read.held_out))
         return (
             TokenizedCaptions(read.corpus.texts, read.vectors, rows, tokenizer, max_tokens),
@@ -116,7 +118,7 @@ class BlindPrefix:
     length: ClassVar[int] = 1
     description: ClassVar[dict] = {"method": "blind", "n_neighbors": 0}
 
-    def captions(self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> CaptionPair:
+    def captions(self, read: TrainingCorpus, tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> CaptionPair:
         zero = np.zeros((1, read.vectors.shape[1]), dtype=np.float32)
         rows, held_rows = (np.zeros((len(part), 1), dtype=np.int32) for part in (read.corpus, read.held_out))
         return (
@@ -143,7 +145,7 @@ class PrefixCaptions:
 def captions_in_training(
     images: Embeddings | None,
     captioner: Callable[[Decoder], Captioner],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     precision: torch.dtype,
     options: CaptionOptions,
 ) -> Callable[[Knight], dict[str, str]] | None:

@@ -5,7 +5,7 @@ gather what the copies have in common (see `captioning.mappers`). An image's sub
 """
 
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from clipknight.captioning.caption_batches import TokenizedCaptions
 from clipknight.captioning.captioner import CaptionOptions, ImageVectors
@@ -17,7 +17,9 @@ from clipknight.embedding.embeddings import unit
 from clipknight.methods.settings import BEAMS, COPIES, NEW_TOKENS, VARIANCE
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def noisy(vectors: np.ndarray, variance: float, *seed: int) -> np.ndarray:
@@ -72,7 +74,7 @@ class SubRegionPrefix:
         return {"method": "maccap", "n_neighbors": 0, "options": options}
 
     def captions(
-        self, read: TrainingCorpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int, variance: float, seed: int
+        self, read: TrainingCorpus, tokenizer: "PreTrainedTokenizerBase", max_tokens: int, variance: float, seed: int
     ) -> CaptionPair:
         """Copies of each caption's embedding: to learn without noise, which the model adds, and held out with it."""
         rows, held_rows = (

@@ -3,7 +3,7 @@
 import dataclasses
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from clipknight.captioning.captioner import Captioner, CaptioningMethod
@@ -21,7 +21,7 @@ import yaml
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a run has for ways to caption. The decoder is loaded by those that use it."""
+    """What a run has for ways to caption. The decoder is loaded by those that use it, if need be `by_transformers`."""
 
     run: Run
     description: dict
@@ -29,10 +29,11 @@ class Parts:
     device: str
     precision: str
     batch_size: int
+    by_transformers: bool
 
     @cached_property
     def decoder(self) -> Decoder:
-        model, tokenizer, _ = load_knight(self.run.folder / "best")
+        model, tokenizer, _ = load_knight(self.run.folder / "best", self.by_transformers)
         device = pick_device(self.device)
         return Decoder(model.to(device), tokenizer, pick_precision(self.precision, device), self.batch_size)
 
@@ -52,7 +53,7 @@ def _by_retrieval(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
 
 
 def _by_search(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
-    return kind(parts.decoder, parts.retriever, **options)
+    return kind(replace(parts, by_transformers=True).decoder, parts.retriever, **options)
 
 
 def _by_instruction(kind: type, parts: Parts, options: dict) -> CaptioningMethod:
@@ -78,10 +79,12 @@ def open_captioner(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int = 64,
+    by_transformers: bool = False,
 ) -> Captioner:
     """A run of train_knight.py or train_maccap.py as a captioner, with its own corpus and `n_neighbors` unless given.
 
     `method` is one of METHODS, "auto" the one the run was trained for; `options` are NAME=VALUE, the method's own.
+    Whoever wants more of its decoder than captions asks for that `by_transformers`.
     ValueError for unknown ones, and where the run's decoder was trained for another prefix than the method gives it.
     """
     description = knight_description(run.folder / "best")
@@ -90,7 +93,7 @@ def open_captioner(
     own = method_options(kind, options, description["method"] if method == "auto" else method)
     description["n_neighbors"] = n_neighbors or description["n_neighbors"]
     retriever = Retriever.of_run(run, corpus, device)
-    parts = Parts(run, description, retriever, device, precision, batch_size)
+    parts = Parts(run, description, retriever, device, precision, batch_size, by_transformers)
     return Captioner(retriever, COMPOSED[chosen.composed](kind, parts, own), max(description["n_neighbors"], 1))
 
 
