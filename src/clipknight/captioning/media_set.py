@@ -19,7 +19,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Confidence:
-    """`expected`: the cosine to a person's caption that is expected; `unfamiliar`: lower than of nearly all photos."""
+    """`expected`: the cosine to a person's caption that is expected; `unfamiliar`: lower than of nearly all photos.
+
+    It is that too where a member of the ensemble recognises nothing, `clipknight.ensemble.gate`.
+    """
 
     expected: float
     unfamiliar: bool
