@@ -77,12 +77,12 @@ def main(argv=None) -> None:
 def measured(s: Settings, workers: int, name: str) -> str:
     """What one run found, as a line."""
     from clipknight.data.picture_parts import picture_parts
-    from clipknight.embedding.clip import load_clip
+    from clipknight.embedding.clip import load_image_encoder
     from clipknight.embedding.rows_in_parts import OpenEncoder, PictureRows
 
     pieces = [(start, start + s.part) for start in range(0, s.count, s.part)]
     parts = picture_parts(s.photos, lambda rows: pieces)
-    work = Timed(PictureRows(OpenEncoder(load_clip(s.encoder, "cpu", "fp32")), s.part, False))
+    work = Timed(PictureRows(OpenEncoder(load_image_encoder(s.encoder, "cpu", "fp32")), s.part, False))
     start, own, counted, seen, warm = time.perf_counter(), time.process_time(), [], set(), 0.0
     for done in {"Ray": by_ray, "plain": by_processes}[name](work, parts, workers):
         if warm:

@@ -56,8 +56,7 @@ if __name__ == "__main__":
 from clipknight.data.listing import SPLITS
 from clipknight.embedding.cache import caption_embeddings, image_embeddings
 from clipknight.embedding.captioned_dataset import CaptionedDataset
-from clipknight.embedding.clip import load_clip
-from clipknight.embedding.clip_encoder import ClipEncoder
+from clipknight.embedding.clip import load_clip, load_image_encoder
 from clipknight.embedding.rows_in_parts import OpenEncoder, PictureRows, summary, write_rows_of_pictures
 from clipknight.embedding.shard_writer import make_way
 from clipknight.output_names import check_output
@@ -69,11 +68,10 @@ def main(argv=None) -> None:
     s = parse(Settings, argv, __doc__)
     prepare_process(s.backend, s.where)
     check(s)
-    encoder = load_clip(s.encoder, s.device, s.precision, s.features)
     if s.out:
-        encode_pictures(encoder, s)
+        encode_pictures(s)
         return
-    start = time.perf_counter()
+    encoder, start = load_clip(s.encoder, s.device, s.precision, s.features), time.perf_counter()
     data = CaptionedDataset.of(s)
     print(f"{data.dataset.summary()}\ntargets  {data.targets.vectors.shape}, {time.perf_counter() - start:.0f} s")
     for name in SPLITS:
@@ -89,9 +87,10 @@ def main(argv=None) -> None:
             print(f"{name}: captions {keys.vectors.shape}, {time.perf_counter() - start:.0f} s")
 
 
-def encode_pictures(encoder: ClipEncoder, s: Settings) -> None:
+def encode_pictures(s: Settings) -> None:
     """Of pictures without captions, into a folder of parts."""
     check_output("--out", s.out, (), s.images)
+    encoder = load_image_encoder(s.encoder, s.device, s.precision, s.features)
     out, start = Path(s.out), time.perf_counter()
     make_way(out, s.overwrite)
     work = PictureRows(OpenEncoder(encoder), s.batch_size, s.skip_unreadable)

@@ -7,22 +7,25 @@ import sys
 
 import embed
 from clipknight.captioning import decoding_in_parts
-from clipknight.captioning.decoders import load_decoder
 from clipknight.captioning.decoding import Decoder
 from clipknight.captioning.knight import Knight
+from clipknight.captioning.plain_decoder import load_plain_decoder
 from clipknight.data.datasets import read_dataset
 from clipknight.data.left_out import UnreadableMedia
-from clipknight.embedding import cache, raw_rows
-from clipknight.embedding.cache import image_embeddings, target_embeddings
-from clipknight.embedding.clip import load_clip
+from clipknight.embedding import raw_rows
+from clipknight.embedding.cache import image_embeddings
+from clipknight.embedding.cached_embeddings import CachedCaptions
+from clipknight.embedding.caption_encoding import CaptionRows
+from clipknight.embedding.clip import load_image_encoder
 from clipknight.embedding.embeddings import unit
+from clipknight.embedding.settings import OFFLINE
 from clipknight.embedding.shards import ShardedEmbeddings
-from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.engines import cluster, ray_workers
 from clipknight.engines.workers import results
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.ensemble.knn_on_disk import fit_on_disk
 from clipknight.ensemble.saved_knn import load_knn, save_knn
+from clipknight.paths import CACHE, caches
 from clipknight.preparation import Engine, prepare_process
 
 import numpy as np
@@ -83,15 +86,28 @@ def test_an_error_of_the_work_is_raised_as_it_is(by_ray, tmp_path):
         list(results(Squares(tmp_path), [4, -1, 5], [0, 1, 2], 0))
 
 
+class Caches:
+    def ready(self, place):
+        return lambda part: os.environ[CACHE]
+
+
+def test_workers_find_what_is_kept_where_the_command_does(by_ray):
+    assert dict(results(Caches(), [0, 0], [0, 1], 0)) == dict.fromkeys((0, 1), str(caches()))
+    assert CACHE not in os.environ
+
+
 def test_more_threads_than_any_machine_has_cores_are_refused(monkeypatch):
     monkeypatch.setattr("torch.get_num_threads", lambda: 64)
     with pytest.raises(ValueError, match="no machine of the cluster has more than 2 cores: set .*OMP_NUM_THREADS=2"):
         cluster.shares_of("cpu", 0)
 
 
+SMALL = f"{OFFLINE}@32"  # a packaged tower, which workers unpickle without open_clip: they start in seconds
+
+
 @pytest.fixture(scope="module")
-def encoder(tiny_clip):
-    return load_clip(str(tiny_clip), "cpu", "fp32")
+def encoder():
+    return load_image_encoder(SMALL, "cpu", "fp32")
 
 
 def encoded(encoder, dataset, folder):
@@ -129,12 +145,26 @@ def _stop_at_the_third(path, written):
     return _noted(path, written)
 
 
-def test_captions_equal_those_of_one_process(coloured, colour_encoder, tmp_path, by_ray, monkeypatch):
-    monkeypatch.setattr(cache, "CAPTION_CHUNK", 50)
-    dataset, encoder = read_dataset(coloured), load_target_encoder(str(colour_encoder), "cpu")
-    by_workers = target_embeddings(encoder, dataset, tmp_path / "ray", name="colours")
+class Letters:
+    """Encodes a caption as how often it has each of a few letters."""
+
+    def __call__(self, captions):
+        return unit(np.array([[1 + caption.count(letter) for letter in "aeiou"] for caption in captions], np.float32))
+
+    def on(self, device):
+        return self
+
+
+def test_captions_equal_those_of_one_process(coloured, tmp_path, by_ray):
+    def rows(folder):
+        return CachedCaptions("letters", "letters", read_dataset(coloured), folder).embeddings(
+            "", CaptionRows(Letters(), 50)
+        )
+
+    by_workers = rows(tmp_path / "ray")
     prepare_process()
-    in_one = target_embeddings(encoder, dataset, tmp_path / "one", name="colours")
+    in_one = rows(tmp_path / "one")
+    assert len(in_one) == 190
     np.testing.assert_array_equal(by_workers.vectors, in_one.vectors)
 
 
@@ -168,10 +198,10 @@ def test_model_b_is_built_and_searched_part_by_part(tmp_path, index, by_ray):
         np.testing.assert_array_equal(a, b)
 
 
-def test_archives_are_encoded_by_workers(coloured, tiny_clip, tmp_path):
+def test_archives_are_encoded_by_workers(coloured, tmp_path):
     for split in ("train", "test"):
         shutil.make_archive(str(tmp_path / "tars" / split), "tar", coloured / "Images")
-    named = {"images": tmp_path / "tars", "encoder": tiny_clip, "precision": "fp32", "device": "cpu", "workers": 0}
+    named = {"images": tmp_path / "tars", "encoder": SMALL, "precision": "fp32", "device": "cpu", "workers": 0}
     words = ["--backend=torch", *(f"--{name}={value}" for name, value in named.items())]  # the workers there are
     embed.main([*words, f"--out={tmp_path / 'one'}"])
     embed.main([*words, f"--out={tmp_path / 'ray'}", "--engine=ray"])
@@ -183,7 +213,7 @@ def test_archives_are_encoded_by_workers(coloured, tiny_clip, tmp_path):
 
 
 def test_captions_are_decoded_by_workers_after_a_kill_too(outputs, tmp_path, by_ray, monkeypatch):
-    model, tokenizer = load_decoder(str(tiny_models.write_language_model(tmp_path / "gpt2", "gpt2")))
+    model, tokenizer = load_plain_decoder(tiny_models.write_language_model(tmp_path / "gpt2", "gpt2"))
     decoder = Decoder(Knight(model, 12), tokenizer, batch_size=4)
     prefixes, written = np.random.default_rng(0).standard_normal((14, 3, 12)).astype(np.float32), []
     with monkeypatch.context() as patched:

@@ -1,6 +1,8 @@
 """Ray itself: started here or found at an address, and how its cores and GPUs are shared out among workers."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,12 +35,14 @@ def connect(address: str) -> None:
     if ray.is_initialized():  # by an earlier step, or by a program that uses the package
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    started = {} if address else {"num_cpus": CORES, "include_dashboard": False}
-    quiet = {"log_to_driver": False, "logging_level": "error"}
+    joined = {"runtime_env": {"env_vars": _environment()}}
+    started = {"num_cpus": CORES, "include_dashboard": False}
+    options = {"log_to_driver": False, "logging_level": "error", **(joined if address else started)}
     with waiting(f"joining the Ray cluster at {address}" if address else "starting Ray"):
         for last in (bool(address), True):  # a start may take 30 seconds, too few on a busy machine
             try:
-                ray.init(address or "local", runtime_env={"env_vars": _environment()}, **quiet, **started)
+                with _inherited(_environment()):  # where Ray starts here; there is no runtime_env to wait for
+                    ray.init(address or "local", **options)
                 return
             except Exception as error:  # Ray's own, grpc's, and those of sockets
                 ray.shutdown()
@@ -52,6 +56,18 @@ def connect(address: str) -> None:
 def _environment() -> dict[str, str]:
     """What workers find where this command does, on a disk that the machines share: the package, outputs, caches."""
     return {"PYTHONPATH": str(SOURCE), OUTPUTS: str(outputs()), CACHE: str(caches())}
+
+
+@contextmanager
+def _inherited(variables: dict[str, str]) -> Iterator[None]:
+    """Environment variables of this process, and of what it starts, while the block runs."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def shares_of(device: str, readers: int) -> Shares:
