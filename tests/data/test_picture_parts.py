@@ -96,6 +96,17 @@ def test_parquet_files_need_no_captions(tmp_path):
     ]
 
 
+def test_archives_in_several_folders_are_named_below_the_one_that_holds_them(tmp_path):
+    for split, shade in {"train": 1, "test": 2}.items():
+        (folder := tmp_path / "default" / split).mkdir(parents=True)
+        rows = pa.table({"image": [{"bytes": picture(shade), "path": "x.png"}]})
+        pyarrow.parquet.write_table(rows, folder / "0000.parquet")
+    assert read(picture_parts(str(tmp_path), halves)) == [
+        ("00000-0000", {"test/0000/x": 2}),
+        ("00001-0000", {"train/0000/x": 1}),
+    ]
+
+
 def test_a_folder_of_pictures_is_cut(tmp_path):
     for shade in (1, 2, 3, 4):
         (tmp_path / f"{shade}.png").write_bytes(picture(shade))

@@ -4,6 +4,7 @@ A part is unpacked where it is read and deleted afterwards, so that pictures nee
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def picture_parts(source: str, cut: Callable[[int], list[tuple[int, int]]]) -> l
 def picture_archives(source: str, remote: dict[str, int] | None = None) -> list[PictureArchive]:
     """The archives that a path names, or a URL with the files `remote`; none where pictures lie there by themselves."""
     archives = archives_of(source) if remote is None else [url for url in remote if url.lower().endswith(PACKED)]
-    base = archives[0].rpartition("/")[0] if archives else ""
+    base = os.path.commonprefix(archives).rpartition("/")[0]
     return [
         PictureArchive(
             f"{number:05d}-{_plain(stem_of(Path(archive)))}",
