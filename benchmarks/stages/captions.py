@@ -1,7 +1,6 @@
 """Captions: to embeddings, filtered, and written by Knight."""
 
 import shutil
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -74,11 +73,7 @@ class Captions(Stage):
 
     @cached_property
     def one_at_a_time(self):
-        method = self.captioner.method
-        return replace(
-            self.captioner,
-            method=replace(method, decoder=replace(method.decoder, batch_size=1, precision=torch.float32)),
-        )
+        return open_captioner(Run.open(STARTER), precision="fp32", batch_size=1, by_transformers=True)
 
     @cached_property
     def queries(self) -> np.ndarray:

@@ -48,10 +48,8 @@ def beam_search(beams: Beams, steps: int, end: int) -> Tensor:
 
         scores, best = (values + ends * NEVER).topk(width)
         parents, tokens, running = parents.gather(1, best), tokens.gather(1, best), _rows(tried, best)
-        full = ended_scores[:, -1] > NEVER / 2
-        done = full & (scores[:, 0] / (step + 1) <= ended_scores[:, -1])
-        if width == 1:
-            done = full
+        worst = ended_scores[:, -1]
+        done = (worst > NEVER / 2) & ((width == 1) | (scores[:, 0] / (step + 1) <= worst))
         if step == steps - 1 or done.all():
             return found
         if done.any():
