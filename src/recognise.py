@@ -71,6 +71,9 @@ from clipknight.training.runs import Run
 import numpy as np
 
 
+MARGIN = 1e-3  # below the mark's own image, for which rounding would decide otherwise here and there
+
+
 @user_errors
 def main(argv=None) -> float:
     s = parse(Settings, argv, __doc__)
@@ -94,7 +97,8 @@ def main(argv=None) -> float:
     vectors = load_target_encoder(s.target_encoder, s.device).encode(texts, batch_size=128, show_progress_bar=False)
     vectors = as_captions(unit(vectors), s) if s.corpus else unit(vectors)
     features = unscaled_embeddings(encoder, valid.dataset, workers=s.workers)
-    familiar = float(np.quantile(known.recognised(features.vectors)[1], s.rare)) if s.rare else None
+    familiar = known.recognised(features.vectors)[1]
+    familiar = float(np.quantile(familiar, s.rare)) - MARGIN if s.rare else None
     Concepts(known, vectors, s.top, familiar).to_folder(run.folder / "best")
 
     save_split_predictions(run, data.dataset, s)

@@ -39,7 +39,7 @@ def test_captions_are_those_by_transformers(saved, tmp_path, half):
         model, tokenizer, _ = load_knight(tmp_path / "best", by_transformers)
         assert isinstance(model.decoder, GPT2) and isinstance(tokenizer, CaptionTokenizer) or by_transformers
         texts.append(Decoder(model, tokenizer, batch_size=3).captions(prefixes, 4, 12, 2))
-    assert texts[0] == texts[1] and len(set(texts[0])) > 5
+    assert texts[0] == texts[1] and len(set(texts[0])) > 3
 
 
 def change(file, **values):

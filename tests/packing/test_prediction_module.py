@@ -1,4 +1,4 @@
-from clipknight.embedding.embeddings import unit
+from clipknight.embedding.embeddings import UNRECOGNISED, unit
 from clipknight.ensemble.gate import fit_gate
 from clipknight.ensemble.knn import DistanceWeightedKNN
 from clipknight.packing.prediction_module import NeighbourMean, _Chain, _Gated, _Views
@@ -30,6 +30,9 @@ def test_a_gate_weighs_members_as_its_run_does(rows):
     gate = fit_gate(rows, unit(rows[0] + rows[1]), np.ones(40))
     module = _Gated([Given(member) for member in rows], gate)
     np.testing.assert_allclose(module({}).numpy(), gate.predict(rows), atol=1e-5)
+    short = [rows[0], np.where(np.arange(40)[:, None] % 2, rows[1], UNRECOGNISED * unit(rows[1])), *rows[2:]]
+    module = _Gated([Given(member) for member in short], gate)
+    np.testing.assert_allclose(module({}).numpy(), gate.predict(short), atol=1e-5)
 
 
 def test_neighbours_that_disagree_give_short_rows(rows):

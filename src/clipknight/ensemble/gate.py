@@ -42,6 +42,11 @@ class Gate:
     file: ClassVar[str] = "best/gate.safetensors"  # in a run's folder
 
     @property
+    def least(self) -> float:
+        """The most that is expected where a member recognises nothing: less than of nearly all valid images."""
+        return 0.99 * self.unfamiliar
+
+    @property
     def notes(self) -> dict:
         """What its rows say of themselves: that their length is a confidence, and from where on an image is unlike."""
         return {UNFAMILIAR: self.unfamiliar}
@@ -52,7 +57,7 @@ class Gate:
         mixed = unit(np.einsum("nm,nmd->nd", softmax(signs @ self.coefficients), rows))
         expected = signs @ self.expected
         nothing = (np.linalg.norm(rows, axis=2) < 2 * UNRECOGNISED).any(axis=1)
-        expected[nothing] = np.minimum(expected[nothing], 0.99 * self.unfamiliar)
+        expected[nothing] = np.minimum(expected[nothing], self.least)
         return (mixed * np.clip(expected, LEAST_LENGTH, 1)[:, None]).astype(np.float32)
 
     def save(self, file: str | Path) -> None:

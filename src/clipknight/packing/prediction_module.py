@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatchmethod
 
+from clipknight.embedding.embeddings import UNRECOGNISED
 from clipknight.embedding.image_encoder import ImageEncoder
 from clipknight.embedding.image_graph import ImageTower
 from clipknight.ensemble.bands import BandPredictor
@@ -177,16 +178,21 @@ class _Recognised(nn.Module):
     def __init__(self, tower: str, concepts: Concepts):
         super().__init__()
         known = concepts.recogniser
-        self.tower, self.of_unit, self.top = tower, known.of_unit, concepts.top
+        self.tower, self.of_unit, self.top, self.familiar = tower, known.of_unit, concepts.top, concepts.familiar
         for name, array in (("weight", known.weight), ("bias", known.bias), ("vectors", concepts.vectors)):
             self.register_buffer(name, torch.from_numpy(np.array(array, np.float32)))
 
     def forward(self, seen: Seen) -> Tensor:
         features = normalize(seen[self.tower], dim=-1) if self.of_unit else seen[self.tower]
-        probabilities = (features @ self.weight.T + self.bias).softmax(dim=-1)
+        logits = features @ self.weight.T + self.bias
+        probabilities = logits.softmax(dim=-1)
         top = probabilities.topk(self.top, dim=1).values
-        kept = torch.where(probabilities >= top[:, -1:], probabilities, 0.0)
-        return normalize(kept @ self.vectors, dim=-1) * top[:, :1]
+        kept, sure = torch.where(probabilities >= top[:, -1:], probabilities, 0.0), top[:, :1]
+        if self.familiar is not None:
+            # log Σ exp of the logits, which OpenVINO 2026.4 gets wrong here when it is called by that name.
+            familiar = logits.amax(dim=-1, keepdim=True) - top[:, :1].log() >= self.familiar
+            sure = torch.where(familiar, sure, UNRECOGNISED)
+        return normalize(kept @ self.vectors, dim=-1) * sure
 
 
 class _Weighted(nn.Module):
@@ -220,7 +226,7 @@ class _Gated(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module], gate: Gate):
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.members, self.least = nn.ModuleList(members), gate.least
         first, second = np.triu_indices(len(members), 1)
         arrays = {"first": first, "second": second}
         arrays |= {name: np.array(getattr(gate, name), np.float32) for name in ("coefficients", "expected")}
@@ -235,4 +241,7 @@ class _Gated(nn.Module):
         shares = (signs @ self.coefficients).softmax(dim=-1)
         counted = rows / lengths.clamp(min=1)[:, :, None]
         mixed = normalize((shares[:, :, None] * counted).sum(dim=1), dim=-1)
-        return mixed * (signs @ self.expected).clamp(LEAST_LENGTH, 1)[:, None]
+        expected = signs @ self.expected
+        nothing = (lengths < 2 * UNRECOGNISED).any(dim=1)
+        expected = torch.where(nothing, expected.clamp(max=self.least), expected)
+        return mixed * expected.clamp(LEAST_LENGTH, 1)[:, None]
