@@ -70,7 +70,6 @@ from clipknight.training.runs import Run
 
 import numpy as np
 
-
 MARGIN = 1e-3  # below the mark's own image, for which rounding would decide otherwise here and there
 
 
