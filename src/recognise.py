@@ -60,7 +60,7 @@ from clipknight.embedding.captioned_dataset import CaptionedDataset
 from clipknight.embedding.clip import is_timm, load_clip, load_image_encoder
 from clipknight.embedding.corpora import corpus_embeddings, read_corpus
 from clipknight.embedding.embeddings import unit
-from clipknight.embedding.recognition import classifier, read_vocabulary, zero_shot
+from clipknight.embedding.recognition import Recogniser, classifier, read_vocabulary, zero_shot
 from clipknight.embedding.target_encoder import load_target_encoder
 from clipknight.ensemble.concepts import Concepts
 from clipknight.ensemble.knn import DistanceWeightedKNN
@@ -96,9 +96,7 @@ def main(argv=None) -> float:
     vectors = load_target_encoder(s.target_encoder, s.device).encode(texts, batch_size=128, show_progress_bar=False)
     vectors = as_captions(unit(vectors), s) if s.corpus else unit(vectors)
     features = unscaled_embeddings(encoder, valid.dataset, workers=s.workers)
-    familiar = known.recognised(features.vectors)[1]
-    familiar = float(np.quantile(familiar, s.rare)) - MARGIN if s.rare else None
-    Concepts(known, vectors, s.top, familiar).to_folder(run.folder / "best")
+    Concepts(known, vectors, s.top, least_familiar(known, features.vectors, s.rare)).to_folder(run.folder / "best")
 
     save_split_predictions(run, data.dataset, s)
     score = valid.avg_cos(run.predictions("valid"))
@@ -110,6 +108,11 @@ def main(argv=None) -> float:
         f"{len(texts):,} concepts -> {run.folder}"
     )
     return score
+
+
+def least_familiar(known: Recogniser, features: np.ndarray, rare: float) -> float | None:
+    """How familiar pictures look that are not among the share `rare` of the images of `features` (N, D); None for 0."""
+    return float(np.quantile(known.recognised(features)[1], rare)) - MARGIN if rare else None
 
 
 def as_captions(vectors: np.ndarray, s: Settings) -> np.ndarray:
