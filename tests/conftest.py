@@ -40,6 +40,12 @@ def no_script_runs():
     script_has(None)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Weights that a test leaves to chance are the same alone, in any order and on any worker."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def followed_by_nobody():
     """No training of the tests writes for TensorBoard, whether it is installed or not; see test_tracking.py."""

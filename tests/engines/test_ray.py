@@ -31,6 +31,7 @@ from clipknight.preparation import Engine, prepare_process
 import numpy as np
 import pytest
 import tiny_models
+import torch
 
 ray = pytest.importorskip("ray", reason='--engine ray needs an extra: pip install "clipknight[ray]"')
 
@@ -214,7 +215,11 @@ def test_archives_are_encoded_by_workers(coloured, tmp_path):
 
 def test_captions_are_decoded_by_workers_after_a_kill_too(outputs, tmp_path, by_ray, monkeypatch):
     model, tokenizer = load_plain_decoder(tiny_models.write_language_model(tmp_path / "gpt2", "gpt2"))
-    decoder = Decoder(Knight(model, 12), tokenizer, batch_size=4)
+    knight = Knight(model, 12)
+    with torch.no_grad():
+        for layer in list(knight.mapper)[::2]:
+            layer.weight.normal_()  # far from each other, so that each row says something of its own
+    decoder = Decoder(knight, tokenizer, batch_size=4)
     prefixes, written = np.random.default_rng(0).standard_normal((14, 3, 12)).astype(np.float32), []
     with monkeypatch.context() as patched:
         patched.setattr(decoding_in_parts, "atomic_file", lambda path: _stop_at_the_third(path, written))
