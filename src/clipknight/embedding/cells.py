@@ -7,7 +7,6 @@ from clipknight.waiting import progress_bar
 
 import faiss
 import numpy as np
-from faiss.contrib.clustering import two_level_clustering
 
 LEAST_ROWS = 39  # a cell: fewer, and faiss warns of its centre
 SAMPLED_ROWS = 50  # a cell, to find the centres by
@@ -33,6 +32,8 @@ def centres_of(sampled: np.ndarray, cells: int) -> np.ndarray:
         means = faiss.Kmeans(sampled.shape[1], cells, niter=10, **options)
         means.train(sampled)
         return means.centroids
+    from faiss.contrib.clustering import two_level_clustering  # takes all of scipy.sparse
+
     return two_level_clustering(sampled, math.isqrt(cells), cells, clustering_niter=10, **options)[0]
 
 

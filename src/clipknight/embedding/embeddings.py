@@ -13,10 +13,10 @@ import pandas as pd
 
 DTYPES = ("float32", "float16")  # of vectors in parts; a folder by itself has the first
 FILES = {"vectors.npy", "ids.parquet", "meta.json", "regions.npy"}  # of a saved folder
-UNFAMILIAR = (
-    "unfamiliar"  # in the meta of rows whose length is their confidence: what is below it is like nothing known
-)
+# In the meta of rows whose length is their confidence: what is below it is like nothing known.
+UNFAMILIAR = "unfamiliar"
 UNRECOGNISED = 1e-4  # length of the row of a picture that is like nothing its model knows; else rows are longer
+LEAST_RECOGNISED = 2 * UNRECOGNISED  # what tells them apart
 CHUNK_ROWS = 65_536  # rows checked at a time, so that a memory-mapped file larger than memory can be
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from clipknight.embedding.embeddings import UNFAMILIAR, UNRECOGNISED, unit
+from clipknight.embedding.embeddings import LEAST_RECOGNISED, UNFAMILIAR, unit
 from clipknight.ensemble.blending import BlendPredictor, at_most_unit, out_of_fold
 from clipknight.files import atomic_file
 from clipknight.saved_files import read_noted_tensors
@@ -56,7 +56,7 @@ class Gate:
         rows, signs = stacked(members), with_one(signs_of(members))
         mixed = unit(np.einsum("nm,nmd->nd", softmax(signs @ self.coefficients), rows))
         expected = signs @ self.expected
-        nothing = (np.linalg.norm(rows, axis=2) < 2 * UNRECOGNISED).any(axis=1)
+        nothing = (np.linalg.norm(rows, axis=2) < LEAST_RECOGNISED).any(axis=1)
         expected[nothing] = np.minimum(expected[nothing], self.least)
         return (mixed * np.clip(expected, LEAST_LENGTH, 1)[:, None]).astype(np.float32)
 

@@ -1,7 +1,7 @@
 from clipknight.embedding.embeddings import UNRECOGNISED, unit
 from clipknight.ensemble.gate import fit_gate
 from clipknight.ensemble.knn import DistanceWeightedKNN
-from clipknight.packing.prediction_module import NeighbourMean, _Chain, _Gated, _Views
+from clipknight.packing.graph_parts import Chain, Gated, NeighbourMean, Views
 
 import numpy as np
 import pytest
@@ -28,17 +28,17 @@ def rows():
 
 def test_a_gate_weighs_members_as_its_run_does(rows):
     gate = fit_gate(rows, unit(rows[0] + rows[1]), np.ones(40))
-    module = _Gated([Given(member) for member in rows], gate)
+    module = Gated([Given(member) for member in rows], gate)
     np.testing.assert_allclose(module({}).numpy(), gate.predict(rows), atol=1e-5)
     short = [rows[0], np.where(np.arange(40)[:, None] % 2, rows[1], UNRECOGNISED * unit(rows[1])), *rows[2:]]
-    module = _Gated([Given(member) for member in short], gate)
+    module = Gated([Given(member) for member in short], gate)
     np.testing.assert_allclose(module({}).numpy(), gate.predict(short), atol=1e-5)
 
 
 def test_neighbours_that_disagree_give_short_rows(rows):
     knn = DistanceWeightedKNN(5, unit_output=False).fit(rows[1], rows[2])
-    told = _Views(["eye"], NeighbourMean(knn, "b"), at_length=False)({"eye": torch.from_numpy(rows[0])})
+    told = Views(["eye"], NeighbourMean(knn, "b"), at_length=False)({"eye": torch.from_numpy(rows[0])})
     np.testing.assert_allclose(told.numpy(), knn.predict(rows[0]), atol=1e-5)
     shift = rows[0].mean(axis=0)
-    refined = _Chain(Given(rows[0]), NeighbourMean(knn, "b"), shift)({})
+    refined = Chain(Given(rows[0]), NeighbourMean(knn, "b"), shift)({})
     np.testing.assert_allclose(refined.numpy(), knn.predict(rows[0] - shift), atol=1e-5)
