@@ -1,4 +1,5 @@
-# Every target sets up .venv by itself from requirements.txt.
+# Every target sets up .venv by itself from requirements.txt. Modules are compiled as they are first imported: compiling all
+# of them, as pip does, takes longer than downloading them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ help:  ## list the targets
 $(READY): requirements.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("clipknight needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 demo: $(READY)  ## everything on a synthetic sample, captions of real photographs: outputs/report.html, outputs/submission.csv
