@@ -57,7 +57,16 @@ class Fault:
         return counted
 
 
-@pytest.mark.parametrize("name", ["train_b", "blend", "submit", "predict", "filter_captions"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("train_b", marks=pytest.mark.slow),
+        pytest.param("blend", marks=pytest.mark.slow),
+        "submit",
+        "predict",
+        "filter_captions",
+    ],
+)
 def test_a_disk_that_fails(commands, outputs, monkeypatch, capsys, name):
     folder, scripts = commands
     script, argv = scripts[name]

@@ -18,6 +18,8 @@ BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta
 NO_NETWORK = """
 import socket
 
+pytestmark = pytest.mark.slow
+
 def refuse(*args, **kwargs):
     raise OSError("network is unreachable")
 

@@ -28,6 +28,7 @@ def written(rows, header, delimiter, quoting, end, encoding):
     return text.getvalue().encode(encoding)
 
 
+@pytest.mark.slow
 @FEW
 @given(
     rows=ROWS,

@@ -140,6 +140,7 @@ def test_targets_of_the_variants_join_those_of_the_captions(train, tiny_target_e
     assert train.augmented(0, seed=0) is train
 
 
+@pytest.mark.slow
 def test_model_a_trains_on_them(coloured, tiny_clip, tiny_target_encoder, outputs):
     shared = [f"--data={coloured}", f"--encoder={tiny_clip}", f"--target_encoder={tiny_target_encoder}", "--device=cpu"]
     shared += ["--workers=0", "--precision=fp32", "--epochs=1", "--batch_size=8", "--captions=one"]

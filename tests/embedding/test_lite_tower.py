@@ -100,6 +100,7 @@ def test_other_encoders_load_whole(tiny_clip):
     assert encoder.fingerprint("visual") == load_clip(str(tiny_clip), "cpu", "fp32").fingerprint("visual")
 
 
+@pytest.mark.slow
 def test_what_predicts_takes_no_library_that_only_training_needs():
     parts = "concepts", "gate", "model_a", "model_b", "refined"
     code = f"import {', '.join(f'clipknight.ensemble.{part}' for part in parts)}; import sys; print(*sys.modules)"

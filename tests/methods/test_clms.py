@@ -211,6 +211,7 @@ def test_the_concepts_are_saved_with_the_run(unbroken, monkeypatch):
     assert len(said.texts) == 2
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_the_kept_epoch(argv, image_run, coloured, monkeypatch):
     monkeypatch.setattr(decoder_training, "SCORED", ("CIDEr",))
     sure = ["--noise=0", "--dropout=0"]

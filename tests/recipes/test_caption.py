@@ -180,6 +180,7 @@ def maccap(argv, maccap_run, monkeypatch):
     return lambda *more: (main(argv(f"--run={maccap_run}", "--html=none", *more)), asked)
 
 
+@pytest.mark.slow
 def test_sub_regions_of_images_and_videos(maccap, media, colour_clip, monkeypatch):
     table, ((_, whole, options, regions), (_, frames, *of_videos)) = maccap(media, "--frames=2", "--max_tokens=0")
     assert colours_in(table) == {f"{name}": [name.partition(".")[0].split("/")[-1]] for name in table["image"]}
@@ -204,6 +205,7 @@ def test_maccap_without_its_parts(maccap, media):
     np.testing.assert_allclose(prefix[0], whole.repeat(3, axis=0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_maccap_on_a_split_and_from_a_run_without_regions(maccap, argv, coloured, maccap_argv, image_run):
     table, ((_, _, _, regions),) = maccap("--split=valid", "--rerank=1")
     assert table["image"].tolist() == [f"dev{i:02d}" for i in range(8)] and regions.shape == (8, 3, 16)

@@ -17,6 +17,8 @@ import pytest
 import tiny_models
 import yaml
 
+pytestmark = pytest.mark.slow
+
 NAME = "ViT-B-32:openai"
 SPLITS = {"train": 40, "dev": 12, "test": 8}
 

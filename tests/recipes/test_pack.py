@@ -82,6 +82,7 @@ def captioned(run, images, out, *more) -> list[str]:
     ].tolist()
 
 
+@pytest.mark.slow
 def test_the_library_loads_a_pack(packed, packed_knight, elsewhere, coloured):
     images = coloured / "Images"
     rows, others = load(packed, device="cpu").predict(images), predicted(packed, images, elsewhere / "rows")
@@ -124,6 +125,7 @@ def test_a_knight_captions_as_the_run_does(packed_knight, knight_run, ensemble, 
     assert len(again) == 38 and state(moved) == before and not (elsewhere / "none").exists()
 
 
+@pytest.mark.slow
 def test_in_16_bits_nearly_the_same(ensemble, colour_encoder, tmp_path, capsys):
     out = pack.main([f"--run={ensemble.name}", f"--out={tmp_path / 'half'}", "--half", "--device=cpu"])
     manifest = check_pack(out, every_byte=True)
@@ -156,6 +158,7 @@ def test_a_whole_pack_is_told_so(packed, capsys):
         pack.main([f"--check={packed / 'runs'}"])
 
 
+@pytest.mark.slow
 def test_a_pack_is_packed_again(packed, tmp_path):
     out = pack.main([f"--run={packed}", f"--out={tmp_path / 'again'}", "--device=cpu"])
     files = [json.loads((folder / "pack.json").read_text(encoding="utf-8"))["files"] for folder in (packed, out)]

@@ -78,6 +78,7 @@ def test_a_mistake_in_a_file_of_steps_is_one_of_them(answers, file, problem):
     assert code.startswith("error: ") and "step 2" in code and problem in code and not page
 
 
+@pytest.mark.slow
 def test_the_starter_captions_without_what_training_takes(coloured, tmp_path):
     picture, out = coloured / "Images" / "train00.png", tmp_path / "captions.csv"
     call = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(SRC)}}

@@ -93,6 +93,7 @@ def test_resuming_before_the_first_save_and_after_the_end(argv, unbroken, monkey
     assert_same_training(Run.open("a/early"), unbroken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -157,6 +158,7 @@ def test_it_learns(argv, data):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_pooled_features_of_a_timm_tower(argv, coloured, tiny_target_encoder, data):
     score = main(argv("pooled", "--encoder=lite2-minilm@64", "--epochs=1", "--save_every=100", "--batch_size=12"))
     run = Run.open("a/pooled")

@@ -89,6 +89,7 @@ def test_a_resumed_run_equals_an_unbroken_one(argv, unbroken, monkeypatch, saves
     assert_same_training(Run.open(f"clip/broken{saves}"), unbroken)
 
 
+@pytest.mark.slow
 def test_with_both_towers_it_resumes_too(argv, monkeypatch):
     words = argv("both-broken", "--no_lock_text")
     break_off(monkeypatch, main, words, 2)
@@ -106,6 +107,7 @@ def lite(argv):
     return Run.open("clip/lite")
 
 
+@pytest.mark.slow
 def test_an_untrained_projection_is_trained_first(lite, coloured):
     events = lite.events()
     assert [event["epoch"] for event in events] == [-1, 0]
@@ -149,6 +151,7 @@ def pictures(data):
     return [read_image(path) for path in data.dataset.images["path"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saves", [1, 3])
 def test_resuming_after_the_projection_equals_an_unbroken_run(argv, lite, monkeypatch, saves):
     words = argv(f"lite-broken{saves}", *LITE)

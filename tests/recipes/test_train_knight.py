@@ -143,6 +143,7 @@ def test_without_neighbours(knight_argv):
     assert len(captioner.caption(captioner.retriever.vectors[:2], CaptionOptions(1, 4)).texts) == 2
 
 
+@pytest.mark.slow
 def test_the_noise_by_its_variance(knight_argv, monkeypatch):
     """On unit vectors, whatever D: the colour encoder gives 24 numbers."""
     seen = []
@@ -261,6 +262,7 @@ def test_overwriting(text_argv, unbroken):
 # Self-critical
 
 
+@pytest.mark.slow
 def test_rewarded_by_the_captions_of_the_same_image(knight_argv, knight_run, image_run, monkeypatch):
     monkeypatch.setattr(decoder_training, "SCORED", ("CIDEr",))
     learning = [f"--decoder={Run.open(knight_run).folder}", "--samples=3", "--lr_decoder=1e-4", "--lr_mapper=1e-4"]

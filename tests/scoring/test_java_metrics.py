@@ -128,6 +128,7 @@ def test_meteor_weighs_stems_less():
     assert meteor_score(np.array([stem])) == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_meteor_is_cocos_and_takes_empty_captions_and_bars(monkeypatch):
     """Both from one start of METEOR, which reads its tables for twelve seconds."""
     monkeypatch.setattr(clipknight.scoring.java_metrics, "meteor_score", lambda statistics: statistics)

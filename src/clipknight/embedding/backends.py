@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MANY_IMAGES, MANY_CAPTIONS = 1000, 10_000  # at once: OpenVINO then saves more time than it takes to make its graph
+MANY_IMAGES, MANY_CAPTIONS = 500, 10_000  # at once: OpenVINO then saves more time than it takes to make its graph
 LEAST_COSINE, LEAST_COSINE_REDUCED = 0.99999, 0.999  # mean, to torch in fp32: of fp32, and of 16 bits
 
 
