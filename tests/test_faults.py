@@ -57,16 +57,10 @@ class Fault:
         return counted
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("train_b", marks=pytest.mark.slow),
-        pytest.param("blend", marks=pytest.mark.slow),
-        "submit",
-        "predict",
-        "filter_captions",
-    ],
-)
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("train_b", "blend")]
+
+
+@pytest.mark.parametrize("name", [*LONG, "submit", "predict", "filter_captions"])
 def test_a_disk_that_fails(commands, outputs, monkeypatch, capsys, name):
     folder, scripts = commands
     script, argv = scripts[name]
