@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo flickr8k table1 ladder captions starter study family video questions kaggle test slow lint bench docs notebooks
+.PHONY: help demo flickr8k table1 ladder seeds captions starter study family video questions kaggle test slow lint bench docs notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ table1: $(READY)  ## Table 1 of Che et al. on Flickr8k, three seeds, with ablati
 
 ladder: $(READY)  ## the best ensemble of docs/results.md, after make flickr8k and make captions (minutes on a GPU, hours on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_ladder.yaml
+
+seeds: $(READY)  ## the ladder's last row with three seeds, after make ladder: outputs/flickr8k/ladder_seeds.md (as long as make ladder, twice)
+	$(BIN)/python src/pipeline.py configs/ladder_seeds/training.yaml
 
 captions: $(READY)  ## the caption table of docs/results.md, from input/flickr8k and the runs of make flickr8k (40 minutes on 2 cores)
 	$(BIN)/python src/pipeline.py configs/flickr8k_captions.yaml

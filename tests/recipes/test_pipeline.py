@@ -165,9 +165,10 @@ def test_a_step_that_makes_no_sense_is_named_before_anything_runs(tmp_path, entr
 
 
 TABLE1 = [ROOT / "configs" / "table1" / name for name in ("systems.yaml", "ablations.yaml")]
+SEEDED = [*TABLE1, ROOT / "configs" / "ladder_seeds" / "training.yaml"]
 
 
-@pytest.mark.parametrize("file", sorted({*ROOT.glob("configs/*.yaml"), *TABLE1}), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted({*ROOT.glob("configs/*.yaml"), *SEEDED}), ids=lambda file: file.name)
 def test_every_shipped_step_has_settings_that_its_script_knows(file):
     steps = pipeline.read_steps(str(file))
     runs = [step.run for step in steps if step.run]
