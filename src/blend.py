@@ -148,8 +148,10 @@ def show(fitted: FittedBlend, table: pd.DataFrame, members: list[str], valid: Ca
     """Print the score table, how far the folds' weights differ, and what blending gains."""
     width = table["member"].str.len().max()
     print(f"valid Avg-Cos over {len(valid.targets)} pairs, {len(valid.dataset)} images; weights {fitted.origin}")
-    for name, value, weight in table.itertuples(index=False):
-        print(f"  {name:<{width}}  {value:.4f}" + ("" if np.isnan(weight) else f"  weight {weight:.3f}"))
+    for name, value, weight, lead, error in table.itertuples(index=False):
+        behind = "" if np.isnan(lead) else f"  {-lead:+.4f} ± {error:.4f}"
+        print(f"  {name:<{width}}  {value:.4f}{behind}" + ("" if np.isnan(weight) else f"  weight {weight:.3f}"))
+    print("  (± is the standard error over the images of what a row lacks to the last one)")
     if fitted.fold is not None:
         spread = ", ".join(f"{n} {w.min():.3f} to {w.max():.3f}" for n, w in zip(members, fitted.fold_weights.T))
         print(f"  weights across folds: {spread}; images in folds: {', '.join(map(str, np.bincount(fitted.fold)))}")

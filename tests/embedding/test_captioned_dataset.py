@@ -60,6 +60,15 @@ def test_agreement_is_each_captions_with_the_others_of_its_image(uneven):
     assert uneven.agreement() == pytest.approx(np.mean(cosines), abs=1e-6)
 
 
+def test_cosines_are_each_images_share_of_avg_cos(uneven):
+    rows = 3 * np.random.default_rng(0).standard_normal((len(uneven.dataset), uneven.targets.vectors.shape[1])).astype(
+        np.float32
+    )
+    each, counts = uneven.cosines(rows), np.bincount(uneven.image_of_caption)
+    expected = uneven.avg_cos(Embeddings(uneven.dataset.ids, rows))
+    assert len(set(counts)) > 1 and np.average(each, weights=counts) == pytest.approx(expected, abs=1e-6)
+
+
 def test_image_of_caption(uneven):
     ids = uneven.dataset.ids[uneven.image_of_caption]
     assert ids.tolist() == uneven.dataset.captions["id"].tolist()

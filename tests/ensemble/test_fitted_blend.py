@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 from clipknight.embedding.embeddings import Embeddings, unit
-from clipknight.ensemble.fitted_blend import fit_blend
+from clipknight.ensemble.fitted_blend import fit_blend, lead
 
 import numpy as np
 import pandas as pd
@@ -33,3 +33,14 @@ def test_few_groups_are_as_many_folds_and_one_group_is_parted(targets, folds, ca
 def test_one_image_is_too_few():
     with pytest.raises(ValueError, match="one valid image is too few to fit weights on: .*--weights 0.5 0.5"):
         fit_blend(members(1), valid([[1, 0, 0]]), folds=5, similarity=0.7, seed=0)
+
+
+def test_a_lead_and_its_error_are_those_of_the_images_drawn_again():
+    draw = np.random.default_rng(0)
+    differences, captions = draw.normal(0.01, 0.1, 400), draw.integers(1, 6, 400)
+    mean, error = lead(np.append(differences, np.nan), np.append(captions, 1))
+    assert mean == pytest.approx(np.average(differences, weights=captions))
+    again = draw.integers(400, size=(4000, 400))
+    means = np.average(differences[again], weights=captions[again], axis=1)
+    assert error == pytest.approx(means.std(), rel=0.1)
+    assert lead(np.array([0.5]), np.array([3])) == (0.5, np.inf)

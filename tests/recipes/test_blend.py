@@ -62,6 +62,9 @@ def test_weights_are_the_default_and_nothing_is_stacked(argv, data):
     table = pd.read_csv(run.folder / "scores.csv", index_col="member")["avg_cos"]
     assert list(table.index[-2:]) == ["equal weights", "ensemble (cross-fitted, 3 folds)"]
     assert table["another person's caption"] == pytest.approx(data.split("valid").agreement())
+    leads = pd.read_csv(run.folder / "scores.csv", index_col="member")[["lead", "error"]]
+    np.testing.assert_allclose(leads["lead"][:-1], score - table[:-1], atol=1e-6)
+    assert (leads["error"][:-1] >= 0).all() and leads.iloc[-1].isna().all()
 
 
 def test_bands_beside_the_weights(argv, data, capsys):

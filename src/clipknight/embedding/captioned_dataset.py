@@ -13,7 +13,7 @@ from clipknight.data.listing import among
 from clipknight.data.settings import Columns
 from clipknight.embedding.cache import target_embeddings
 from clipknight.embedding.cached_embeddings import cache_folder
-from clipknight.embedding.embeddings import Embeddings, concatenate
+from clipknight.embedding.embeddings import Embeddings, concatenate, unit
 from clipknight.embedding.metrics import avg_cos
 from clipknight.embedding.settings import MINILM, DataSettings, KeptDataSettings, SkippingSettings
 from clipknight.embedding.splits import with_made_split
@@ -124,14 +124,21 @@ class CaptionedDataset:
         """Che eq. 8 of `predictions` over all pairs of this dataset."""
         return avg_cos(predictions, self.targets, self.dataset.captions["id"].to_numpy())
 
+    def cosines(self, rows: np.ndarray) -> np.ndarray:
+        """(N,) mean cosine of each image's row, of `rows` (N, 384), to its targets."""
+        return (unit(rows) * self.mean_targets()).sum(axis=1)
+
+    def agreements(self) -> np.ndarray:
+        """(N,) mean cosine between two captions of each image; NaN of one with a single caption."""
+        counts = np.bincount(self.image_of_caption, minlength=len(self.dataset))
+        pairs = np.where(counts > 1, counts * (counts - 1.0), np.nan)  # of unit targets, each with every other
+        return ((self.target_sums() ** 2).sum(axis=1) - counts) / pairs
+
     def agreement(self) -> float | None:
         """Mean cosine between two captions of one image: what one person scores against another; None without two."""
-        counts = np.bincount(self.image_of_caption, minlength=len(self.dataset))
-        sums, counts = self.target_sums()[counts > 1], counts[counts > 1]
-        if not len(counts):
-            return None
-        pairs = counts * (counts - 1)  # of unit targets, each with every other of its image
-        return float(np.average(((sums**2).sum(axis=1) - counts) / pairs, weights=counts))
+        counts, each = np.bincount(self.image_of_caption, minlength=len(self.dataset)), self.agreements()
+        two = np.isfinite(each)
+        return float(np.average(each[two], weights=counts[two])) if two.any() else None
 
     def drawn_targets(self, draw: np.random.Generator) -> np.ndarray:
         """(N, 384) the target of one caption of each image."""

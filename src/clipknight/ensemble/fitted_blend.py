@@ -102,18 +102,36 @@ def with_gate(
 def score_table(
     fitted: FittedBlend, members: Mapping[str, Embeddings], train: CaptionedDataset, valid: CaptionedDataset
 ) -> pd.DataFrame:
-    """Avg-Cos of each member, with its weight, of the blend, and of what the blend must beat, on all pairs of valid."""
+    """Avg-Cos of each member, with its weight, of the blend, and of what the blend must beat, on all pairs of valid.
 
-    def scored(rows: np.ndarray) -> float:
-        return valid.avg_cos(Embeddings(valid.dataset.ids, rows))
+    `lead` says how far the last row is ahead of each, and `error` the standard error of that over the images.
+    """
 
-    rows = [(name, scored(member.vectors), weight) for (name, member), weight in zip(members.items(), fitted.weights)]
+    def compared(name: str, rows: np.ndarray, weight: float | None = None) -> tuple:
+        return name, valid.avg_cos(Embeddings(valid.dataset.ids, rows)), weight, valid.cosines(rows)
+
     mean = np.repeat(train.mean_targets().mean(axis=0, keepdims=True), len(valid.dataset), axis=0)
     equal = blend([member.vectors for member in members.values()], np.full(len(members), 1 / len(members)))
-    rows += [("mean training target", scored(mean), None)]  # the floor: one answer for all
+    found = [compared(name, member.vectors, w) for (name, member), w in zip(members.items(), fitted.weights)]
+    found += [compared("mean training target", mean)]  # the floor: one answer for all
     if (agreement := valid.agreement()) is not None:
-        rows += [("another person's caption", agreement, None)]
-    rows += [("equal weights", scored(equal), None), (f"ensemble ({fitted.fitting})", scored(fitted.weighted), None)]
+        found += [("another person's caption", agreement, None, valid.agreements())]
+    found += [compared("equal weights", equal), compared(f"ensemble ({fitted.fitting})", fitted.weighted)]
     if fitted.mixer:
-        rows += [(f"{fitted.kind} ({fitted.fitting})", scored(fitted.rows), None)]
-    return pd.DataFrame(rows, columns=["member", "avg_cos", "weight"])
+        found += [compared(f"{fitted.kind} ({fitted.fitting})", fitted.rows)]
+    captions = np.bincount(valid.image_of_caption, minlength=len(valid.dataset))
+    leads = [lead(found[-1][3] - cosines, captions) for *_, cosines in found[:-1]] + [(None, None)]
+    rows = [(*row[:3], *ahead) for row, ahead in zip(found, leads)]
+    return pd.DataFrame(rows, columns=["member", "avg_cos", "weight", "lead", "error"])
+
+
+def lead(differences: np.ndarray, captions: np.ndarray) -> tuple[float, float]:
+    """Mean of `differences` (N,) of images, each counted by its `captions`, and its standard error; NaN ones left out.
+
+    The error takes images as drawn by chance, one independent of the other. Of a single image it is infinite.
+    """
+    known = np.isfinite(differences)
+    shares = captions[known] / captions[known].sum()
+    mean, count = float(shares @ differences[known]), int(known.sum())
+    spread = float((shares**2) @ (differences[known] - mean) ** 2)
+    return mean, (spread * count / (count - 1)) ** 0.5 if count > 1 else float("inf")

@@ -18,6 +18,10 @@ import pandas as pd
 from jinja2 import Environment
 
 NUMBER = (int, float)
+MEASURED, COMPARED = (
+    ["avg_cos", "weight"],
+    ["lead", "error"],
+)  # columns of the scores; a run of 0.3.0 has not the latter
 NEAREST = 3  # training captions listed under each model
 PAGE = """<!doctype html><meta charset="utf-8"><title>{{ title }}</title>
 <style>
@@ -63,8 +67,11 @@ def score_table(run: Run) -> str:
     """HTML of the scores that blend.py wrote, escaped. ValueError for another file."""
     file = run.folder / "scores.csv"
     try:
-        scores = pd.read_csv(file, keep_default_na=False, na_values={"weight": [""]}, dtype={"member": "str"})
-        scores = scores[["member", "avg_cos", "weight"]].astype({"avg_cos": float, "weight": float})
+        scores = pd.read_csv(
+            file, keep_default_na=False, na_values=dict.fromkeys(MEASURED + COMPARED, [""]), dtype={"member": "str"}
+        )
+        numbers = MEASURED + [name for name in COMPARED if name in scores]
+        scores = scores[["member", *numbers]].astype(dict.fromkeys(numbers, float))
     except (ValueError, KeyError, FileNotFoundError) as error:
         remedy = "make the run again by src/blend.py --overwrite"
         raise ValueError(f"{file} holds no scores of members: {remedy}") from error
