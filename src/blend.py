@@ -82,11 +82,11 @@ def main(argv=None) -> float:
     made_on = with_dataset_of(list(runs.values()), s)
     data = CaptionedDataset.of(made_on)
     train, parts = data.split("train"), [data.split("valid")]
-    members = valid_predictions(runs, parts[0].dataset.ids)
-    for place in s.also:
-        parts.append(captioned_images(place, made_on))
-        members = predicted_too(members, runs, parts[-1].dataset, s.device, s.workers)
+    parts += [captioned_images(place, made_on) for place in s.also]
     valid = joined(parts)
+    members = valid_predictions(runs, parts[0].dataset.ids, valid.dataset.ids[len(parts[0].dataset) :])
+    for part in parts[1:]:
+        members = predicted_too(members, runs, part.dataset, s.device, s.workers)
     test = len(data.dataset.split("test"))
     test_members = aligned_members({name: run.predictions("test") for name, run in runs.items()}) if test else {}
 

@@ -99,12 +99,15 @@ def test_images_of_another_dataset_join_valid(argv, data, coloured, tmp_path, mo
     for name, path in zip(some.images["id"], some.images["path"]):
         (tmp_path / "others" / f"other-{name}.png").write_bytes(Path(path).read_bytes())
     captions[["image", "caption"]].to_csv(tmp_path / "others" / "captions.csv", index=False)
-    draw = np.random.default_rng(1)
+    draw, asked = np.random.default_rng(1), []
+
+    def opened(self, run, device):
+        asked.append(run.name)
 
     def predicted(self, dataset, **options):
         return Embeddings(dataset.ids, draw.standard_normal((len(dataset), 24)).astype(np.float32))
 
-    monkeypatch.setattr(BlendPredictor, "__init__", lambda self, run, device: None)  # the members are mere rows here
+    monkeypatch.setattr(BlendPredictor, "__init__", opened)  # the members are mere rows here
     monkeypatch.setattr(BlendPredictor, "predict", predicted)
     main(argv("two-kinds", "--method=gate", f"--also={tmp_path / 'others'}", "--workers=0"))
     run = Run.open("blend/two-kinds")
@@ -112,6 +115,15 @@ def test_images_of_another_dataset_join_valid(argv, data, coloured, tmp_path, mo
     by_dataset = run.info["summary"]["by_dataset"]
     assert by_dataset[data.dataset.name] == pytest.approx(data.split("valid").avg_cos(run.predictions("valid")))
     assert f"  the blend on others: {by_dataset['others']:.4f}" in capsys.readouterr().out
+
+    # A member that was fitted on these has rows of them out of its folds, and is not asked to predict what it knows.
+    ids = run.predictions("valid").ids
+    assert asked == ["blend/one", "blend/two"]
+    asked.clear()
+    flags = argv("of-both", "--method=gate", f"--also={tmp_path / 'others'}", "--workers=0")
+    main(["blend/two-kinds" if flag == "blend/two" else flag for flag in flags])
+    assert asked == ["blend/one"]
+    assert Run.open("blend/of-both").predictions("valid").ids.tolist() == ids.tolist()
 
 
 def test_the_runs_predictor_blends_by_bands(argv, monkeypatch):

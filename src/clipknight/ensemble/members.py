@@ -38,10 +38,15 @@ def aligned_members(members: Mapping[str, Embeddings]) -> dict[str, Embeddings]:
     return {name: member.aligned_to(first.ids) for name, member in members.items()}
 
 
-def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray) -> dict[str, Embeddings]:
-    """The members' valid rows in the order of `ids`. KeyError when they were made on another split."""
+def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray, others: np.ndarray) -> dict[str, Embeddings]:
+    """The members' valid rows in the order of `ids`, without those of `others`, images of further datasets.
+
+    KeyError when they were made on another split.
+    """
     try:
-        members = aligned_members({name: run.predictions("valid") for name, run in runs.items()})
+        members = {name: run.predictions("valid") for name, run in runs.items()}
+        own = {name: rows.ids[~np.isin(rows.ids, others)] for name, rows in members.items()}
+        members = aligned_members({name: rows.aligned_to(own[name]) for name, rows in members.items()})
         return {name: member.aligned_to(ids) for name, member in members.items()}
     except KeyError as error:
         raise KeyError(
@@ -52,10 +57,15 @@ def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray) -> dict[str, Emb
 def predicted_too(
     members: Mapping[str, Embeddings], runs: Mapping[str, Run], dataset: Dataset, device: str, workers: int
 ) -> dict[str, Embeddings]:
-    """The members' rows, and after them those that they predict for the images of another dataset."""
-    return {
-        name: concatenate(
-            [rows, load_predictor(runs[name], device).predict(dataset, workers=workers).aligned_to(dataset.ids)]
-        )
-        for name, rows in members.items()
-    }
+    """The members' rows, and after them those for the images of another dataset.
+
+    A member that was itself fitted on these images has out-of-fold rows of them; all others predict them.
+    """
+
+    def of_dataset(run: Run) -> Embeddings:
+        saved = run.predictions("valid")
+        if np.isin(dataset.ids, saved.ids).all():
+            return saved.aligned_to(dataset.ids)
+        return load_predictor(run, device).predict(dataset, workers=workers).aligned_to(dataset.ids)
+
+    return {name: concatenate([rows, of_dataset(runs[name])]) for name, rows in members.items()}
