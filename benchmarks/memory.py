@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--rows 1000 10000] [--commands caption.py] [--write]
 
 Each command is a process of its own, and its own peak is measured, without the processes that read images for it. A
-tenth of the images is the valid split, and a tenth the test split. The 40-pixel pictures are links to six; the encoders
+tenth of the images is the valid split, and a tenth the test split. The 40-pixel pictures are links to 996; the encoders
 are the tests' (16 and 24 numbers a row), so seconds tell nothing of real ones. torch encodes: another backend, which
 comes in where there is much to encode, takes a hundred MB for itself.
 """
@@ -25,10 +25,11 @@ from clipknight.paths import ROOT
 from clipknight.ranges import PositiveCount
 from clipknight.settings import parse
 
+import numpy as np
 from machine_measures import hardware
 from marked_tables import table, write_between_marks
 
-CAPTIONS = 2  # of an image
+CAPTIONS, PICTURES = 2, 996  # captions of an image; pictures that differ, as many of each colour
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,16 @@ def write_data(folder: Path, rows: int) -> Path:
 
     write_clip(folder / "clip"), write_colour_encoder(folder / "target")
     (folder / "images").mkdir()
-    for name, colour in COLOURS.items():
-        Image.new("RGB", (40, 40), colour).save(folder / f"{name}.png")
+    draw = np.random.default_rng(0)
+    for number in range(PICTURES):
+        shade = np.array(list(COLOURS.values())[number % len(COLOURS)]) + draw.normal(0, 20, 3)
+        Image.new("RGB", (40, 40), tuple(shade.clip(0, 255).astype(int))).save(folder / f"{number}.png")
     with open(folder / "data.csv", "w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
         lines.writerow(["image", "caption", "split"])
         for number in range(rows):
             colour = list(COLOURS)[number % len(COLOURS)]
-            os.link(folder / f"{colour}.png", folder / "images" / f"{number:06}.png")
+            os.link(folder / f"{number % PICTURES}.png", folder / "images" / f"{number:06}.png")
             split = {0: "valid", 1: "test"}.get(number % 10, "train")
             for wording in WORDINGS[:CAPTIONS]:
                 lines.writerow([f"{number:06}.png", wording.format(f"{colour} {number}"), split])

@@ -97,14 +97,20 @@ def write_target_encoder(folder: Path, seed: int = 0) -> Path:
 
 
 def write_colour_encoder(folder: Path) -> Path:
-    """A sentence-transformers folder of 24 numbers a row, in which captions of one colour are near each other."""
+    """A sentence-transformers folder of 24 numbers a row, in which captions of one colour are near each other.
+
+    Digits count a little, so that captions with numbers differ.
+    """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     words = ["[UNK]", *COLOURS, *sorted({word for caption in CAPTIONS for word in caption.split()} - {"{}"})]
+    words += "0123456789"
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    tokenizer.normalizer = normalizers.Lowercase()
+    apart = [pre_tokenizers.Whitespace(), pre_tokenizers.Digits(individual_digits=True)]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(apart)
     weights = 0.1 * np.random.default_rng(0).standard_normal((len(words), 24))
     weights[1 : 1 + len(COLOURS)] += 2 * np.eye(24)[: len(COLOURS)]
     SentenceTransformer(modules=[StaticEmbedding(tokenizer, weights.astype(np.float32))], device="cpu").save(
