@@ -64,7 +64,7 @@ lint: $(READY)  ## ruff: errors and formatting; import-linter: which package may
 	$(BIN)/ruff format --check .
 	PYTHONPATH=src $(BIN)/lint-imports
 
-bench: $(READY)  ## speed: each stage beside what one would write and the machine's limit, into benchmarks/README.md (QUICK=1: two minutes)
+bench: $(READY)  ## speed: each stage beside what one would write and the machine's limit, into benchmarks/README.md (QUICK=1: less of everything)
 	$(BIN)/python benchmarks/bench.py --write $(if $(QUICK),--quick)
 
 docs: $(READY)  ## the documents as a site: outputs/site/index.html

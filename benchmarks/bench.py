@@ -35,7 +35,7 @@ class Settings:
     """Settings of bench.py"""
 
     quick: bool = False
-    """less of everything: two minutes instead of fifteen"""
+    """less of everything, in minutes"""
     stages: list[str] = field(default_factory=list)
     """the stages to measure, by the names of their classes in benchmarks/stages; by default all of them"""
     rounds: PositiveFew = ROUNDS
