@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from clipknight.data.datasets import Dataset
+from clipknight.data.listing import among
 from clipknight.embedding.embeddings import Embeddings, concatenate
 from clipknight.ensemble.predictors import load_predictor
 from clipknight.messages import a_few
@@ -45,7 +46,7 @@ def valid_predictions(runs: Mapping[str, Run], ids: np.ndarray, others: np.ndarr
     """
     try:
         members = {name: run.predictions("valid") for name, run in runs.items()}
-        own = {name: rows.ids[~np.isin(rows.ids, others)] for name, rows in members.items()}
+        own = {name: rows.ids[~among(pd.Series(rows.ids), pd.Series(others))] for name, rows in members.items()}
         members = aligned_members({name: rows.aligned_to(own[name]) for name, rows in members.items()})
         return {name: member.aligned_to(ids) for name, member in members.items()}
     except KeyError as error:
@@ -64,7 +65,7 @@ def predicted_too(
 
     def of_dataset(run: Run) -> Embeddings:
         saved = run.predictions("valid")
-        if np.isin(dataset.ids, saved.ids).all():
+        if among(pd.Series(dataset.ids), pd.Series(saved.ids)).all():
             return saved.aligned_to(dataset.ids)
         return load_predictor(run, device).predict(dataset, workers=workers).aligned_to(dataset.ids)
 
